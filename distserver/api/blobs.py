@@ -1,0 +1,70 @@
+"""Blobs: pull and delete. Spec: end-2, end-10."""
+
+from __future__ import annotations
+
+from backends import Reader
+from flask import Response, request
+
+from distserver.api.base import blueprint, describe, registry, require_deletes
+from distserver.api.responses import empty, stream
+from distserver.oci.digests import Digest
+from distserver.oci.names import parse_name
+from distserver.oci.ranges import ByteRange, etag_matches, parse_range
+
+
+@blueprint.get("/v2/<name:name>/blobs/<digest>")
+def get_blob(name: str, digest: str) -> Response:
+    """Send a blob, or one range of it. Spec: end-2; RFC 9110 §13, §14."""
+    name, parsed = parse_name(name), Digest.parse(digest)
+    describe(name=name, digest=parsed)
+    size = registry().blobs.size(name, parsed)
+    headers = _headers(parsed)
+    if etag_matches(request.headers.get("If-None-Match"), str(parsed)):
+        return empty(304, headers)
+    wanted = _wanted_range(parsed, size)
+    if request.method == "HEAD":
+        return _head(size, wanted, headers)
+    if wanted is None:
+        return stream(_open(name, parsed, ByteRange(0, size)), size, 200, headers)
+    headers["Content-Range"] = wanted.content_range(size)
+    return stream(_open(name, parsed, wanted), wanted.stop - wanted.start, 206, headers)
+
+
+@blueprint.delete("/v2/<name:name>/blobs/<digest>")
+def delete_blob(name: str, digest: str) -> Response:
+    """Take a blob from this repository; others keep theirs. Spec: end-10."""
+    name, parsed = parse_name(name), Digest.parse(digest)
+    describe(name=name, digest=parsed)
+    require_deletes()
+    registry().blobs.delete(name, parsed)
+    return empty(202, {"Content-Length": "0"})
+
+
+def _open(name: str, digest: Digest, part: ByteRange) -> Reader:
+    return registry().blobs.open(name, digest, part.start, part.stop)
+
+
+def _head(size: int, wanted: ByteRange | None, headers: dict[str, str]) -> Response:
+    if wanted is None:
+        return empty(200, headers | {"Content-Length": str(size)})
+    length = str(wanted.stop - wanted.start)
+    ranged = {"Content-Length": length, "Content-Range": wanted.content_range(size)}
+    return empty(206, headers | ranged)
+
+
+def _wanted_range(digest: Digest, size: int) -> ByteRange | None:
+    """The range to send; None = everything, also when If-Range names something else."""
+    if_range = request.headers.get("If-Range")
+    if if_range and not etag_matches(if_range, str(digest)):
+        return None
+    return parse_range(request.headers.get("Range"), size)
+
+
+def _headers(digest: Digest) -> dict[str, str]:
+    return {
+        "Content-Type": "application/octet-stream",
+        "Docker-Content-Digest": str(digest),
+        "ETag": f'"{digest}"',
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "max-age=31536000",
+    }

@@ -1,0 +1,78 @@
+"""Blobs of a repository: content that it has a live record of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from backends import NotFound, Reader
+
+from distserver.oci.digests import Digest
+from distserver.oci.errors import BlobUnknown
+from distserver.registry import layout
+from distserver.registry.content import Content
+from distserver.registry.records import RecordStore
+
+
+class Blobs:
+    """What end-2, end-4b, end-10 and end-11 ask. Bytes are shared, the right to read them is not."""
+
+    def __init__(self, content: Content, records: RecordStore) -> None:
+        self._content = content
+        self._records = records
+
+    def size(self, name: str, digest: Digest) -> int:
+        """Return the size in bytes of a blob of this repository. Raises: BlobUnknown, Unavailable."""
+        if not self._readable(name, digest):
+            raise BlobUnknown(detail={"digest": str(digest)})
+        try:
+            return self._content.size(digest)
+        except NotFound as exc:
+            raise BlobUnknown(detail={"digest": str(digest)}) from exc
+
+    def has(self, name: str, digest: Digest) -> bool:
+        """Whether this repository can serve the blob. Raises: Unavailable."""
+        try:
+            self.size(name, digest)
+        except BlobUnknown:
+            return False
+        return True
+
+    def open(self, name: str, digest: Digest, start: int = 0, stop: int | None = None) -> Reader:
+        """Open a blob, or a half-open range of it; see Content.open.
+
+        Raises: BlobUnknown, RangeInvalid, Unavailable, Corrupt.
+        """
+        if not self._readable(name, digest):
+            raise BlobUnknown(detail={"digest": str(digest)})
+        try:
+            return self._content.open(digest, start, stop)
+        except NotFound as exc:
+            raise BlobUnknown(detail={"digest": str(digest)}) from exc
+
+    def put(self, name: str, digest: Digest, body: Iterable[bytes]) -> None:
+        """Store a blob that comes in one piece. Raises: DigestInvalid, what body raises, Full, Unavailable."""
+        self._content.put(digest, body)
+        self.record(name, digest)
+
+    def record(self, name: str, digest: Digest) -> None:
+        """Allow the repository to read content that is stored. Raises: Full, Unavailable."""
+        self._records.ensure(layout.blob_records(name, digest))
+
+    def mount(self, name: str, digest: Digest, source: str) -> bool:
+        """Record a blob of another repository here; False if that one does not have it.
+
+        The caller must have the right to read the source. Raises: Full, Unavailable.
+        Spec: end-11.
+        """
+        if not self.has(source, digest):
+            return False
+        self.record(name, digest)
+        return True
+
+    def delete(self, name: str, digest: Digest) -> None:
+        """Take the blob from this repository only. Raises: BlobUnknown, Full, Unavailable."""
+        if not self._records.remove(layout.blob_records(name, digest)):
+            raise BlobUnknown(detail={"digest": str(digest)})
+
+    def _readable(self, name: str, digest: Digest) -> bool:
+        return bool(self._records.read(layout.blob_records(name, digest)).live)

@@ -1,0 +1,69 @@
+"""A small memory of answers, each validated by a revision of the directories that it came from.
+
+Only what a storage can validate in about a microsecond is kept (capability `Revises`); with any other
+storage every question is asked. Never an absence, never a right of one repository for another.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from backends import Backend, Revises
+from cachetools import LRUCache
+
+Value = TypeVar("Value")
+Token = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot(Generic[Value]):
+    token: Token
+    value: Value
+    size: int
+
+
+class ValidatedCache(Generic[Value]):
+    """Least recently used values, bounded in bytes.
+
+    max_bytes  sum of the sizes that are kept
+    size_of    bytes that a value counts for
+    """
+
+    def __init__(
+        self, backend: Backend, max_bytes: int, size_of: Callable[[Value], int] = lambda _: 256
+    ) -> None:
+        self._revises = backend if isinstance(backend, Revises) else None
+        self._size_of = size_of
+        self._lock = threading.Lock()
+        self._slots: LRUCache[Hashable, _Slot[Value]] = LRUCache(max_bytes, lambda slot: slot.size)
+
+    def get(self, key: Hashable, prefixes: tuple[str, ...], load: Callable[[], Value]) -> Value:
+        """Return the value of key, from memory if no prefix changed since it was loaded.
+
+            prefixes  directories of the storage that the value depends on
+        The token is taken before loading, so that a change during the load is seen next time.
+        Raises: what load raises; Unavailable.
+        """
+        token = self._token(prefixes)
+        if token is None:
+            return load()
+        with self._lock:
+            slot = self._slots.get(key)
+        if slot is not None and slot.token == token:
+            return slot.value
+        value = load()
+        slot = _Slot(token, value, self._size_of(value))
+        with self._lock:
+            if slot.size <= self._slots.maxsize:
+                self._slots[key] = slot
+        return value
+
+    def _token(self, prefixes: tuple[str, ...]) -> Token | None:
+        if self._revises is None:
+            return None
+        tokens = [self._revises.revision(prefix) for prefix in prefixes]
+        known = tuple(token for token in tokens if token is not None)
+        return known if len(known) == len(tokens) else None

@@ -1,0 +1,42 @@
+"""The catalogue: which repositories there are, by the hint that each first push leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from backends import Backend, NotFound
+
+from distserver.registry import layout
+
+
+class Catalog:
+    """What `_catalog` asks, and whether a name is known."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def names(self) -> list[str]:
+        """Return the names of all repositories, sorted. Raises: Unavailable. Blocks on: one listing."""
+        return sorted(layout.repository_of(key) for key in self._backend.keys(layout.CATALOG))
+
+    def knows(self, name: str) -> bool:
+        """Whether a manifest was ever pushed to this repository. Raises: Unavailable."""
+        try:
+            self._backend.stat(layout.catalog(name))
+        except NotFound:
+            return False
+        return True
+
+
+def upload_repositories(backend: Backend) -> Iterator[str]:
+    """Yield each name that has anything stored, also those that only have unfinished uploads.
+
+    Jumps from one repository to the next, so the cost is a look-up a repository, not a key.
+    Raises: Unavailable.
+    """
+    after = layout.REPOSITORIES
+    while key := next(backend.keys(layout.REPOSITORIES, after), None):
+        name = layout.repository_of(key)
+        yield name
+        # "`" is the character behind "_": everything of this repository lies before it.
+        after = f"{layout.REPOSITORIES}{name}/`"

@@ -1,0 +1,201 @@
+"""Bytes under their digest: hashed while they are written, verified before they are trusted when read.
+
+Repositories and rights are not its business (blobs, manifests).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable
+
+from backends import Backend, Corrupt, NotFound, Reader, StorageError, Writer, put, read_all
+from cachetools import LRUCache
+
+from distserver.oci.digests import Digest, new_hash
+from distserver.oci.errors import DigestInvalid
+from distserver.registry import layout
+from distserver.registry.verified import CHUNK_BYTES, ChunkVerifier, WholeVerifier
+
+log = logging.getLogger(__name__)
+
+READ_BYTES = 1 << 20
+MAX_CHUNK_HASH_BYTES = 64 << 20
+"""Chunk hashes of a 2 TiB entry; a longer list is refused rather than read."""
+
+Identity = tuple[int, int, int, int]
+
+
+class Hashes:
+    """The digest of a stream and the SHA-256 of each of its 1 MiB chunks, in one pass."""
+
+    def __init__(self, algorithm: str = "sha256") -> None:
+        self.algorithm = algorithm
+        self.size = 0
+        self._whole = new_hash(algorithm)
+        self._chunk = hashlib.sha256()
+        self._chunks: list[bytes] = []
+
+    def update(self, data: bytes) -> None:
+        """Take the next bytes of the stream."""
+        self._whole.update(data)
+        view = memoryview(data)
+        while view:
+            room = CHUNK_BYTES - self.size % CHUNK_BYTES
+            part, view = view[:room], view[room:]
+            self._chunk.update(part)
+            self.size += len(part)
+            if len(part) == room:
+                self._chunks.append(self._chunk.digest())
+                self._chunk = hashlib.sha256()
+
+    @property
+    def digest(self) -> Digest:
+        """Digest of all that was taken."""
+        return Digest(self.algorithm, self._whole.hexdigest())
+
+    @property
+    def chunks(self) -> bytes:
+        """Hashes of the chunks, 32 bytes each; empty for a stream of one chunk or less."""
+        if self.size <= CHUNK_BYTES:
+            return b""
+        rest = [self._chunk.digest()] if self.size % CHUNK_BYTES else []
+        return b"".join(self._chunks + rest)
+
+
+def fill(writer: Writer, body: Iterable[bytes], algorithm: str) -> Hashes:
+    """Write a stream and hash it. Raises: what the body raises; Full, Unavailable."""
+    hashes = Hashes(algorithm)
+    for data in body:
+        writer.write(data)
+        hashes.update(data)
+    return hashes
+
+
+class Content:
+    """Entries named by their digest."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._intact: LRUCache[Identity, bool] = LRUCache(maxsize=100_000)
+        self._lock = threading.Lock()
+
+    def size(self, digest: Digest) -> int:
+        """Return the size in bytes of stored content. Raises: NotFound, Unavailable."""
+        return self._backend.stat(layout.blob(digest)).size
+
+    def put(self, digest: Digest, body: Iterable[bytes]) -> int:
+        """Store a stream under the digest it must have, replacing an older copy; return its size.
+
+        Replacing is what heals: a copy that rotted is gone once the same content was pushed again.
+        Raises: DigestInvalid (nothing is stored), what the body raises, Full, Unavailable.
+        """
+        with self._backend.create() as writer:
+            hashes = fill(writer, body, digest.algorithm)
+            if hashes.digest != digest:
+                raise DigestInvalid(f"the content has the digest {hashes.digest}, not {digest}")
+            writer.commit(layout.blob(digest))
+        self.put_chunks(digest, hashes)
+        return hashes.size
+
+    def put_chunks(self, digest: Digest, hashes: Hashes) -> None:
+        """Store the chunk hashes of content that has more than one chunk. Raises: Full, Unavailable."""
+        if hashes.chunks:
+            put(self._backend, layout.chunks(digest), hashes.chunks)
+
+    def put_small(self, digest: Digest, data: bytes) -> None:
+        """Store data unless an intact copy is there. Raises: Full, Unavailable."""
+        try:
+            if read_all(self._backend, layout.blob(digest), len(data)) == data:
+                return
+        except (NotFound, Corrupt):
+            log.debug("no intact copy of %s, writing one", digest)
+        self.put(digest, [data])
+
+    def read(self, digest: Digest, limit: int) -> bytes:
+        """Return all bytes, verified. Raises: NotFound, Unavailable, Corrupt (also: over limit)."""
+        data = read_all(self._backend, layout.blob(digest), limit)
+        if Digest.of(data, digest.algorithm) != digest:
+            raise self.corrupt(digest)
+        return data
+
+    def open(self, digest: Digest, start: int = 0, stop: int | None = None) -> Reader:
+        """Open content, or a half-open range of it, so that no wrong byte is ever completed.
+
+        The first read of a file in this process goes through its hash; later ones are the plain file.
+        Raises: NotFound, RangeInvalid, Unavailable, Corrupt.
+        Blocks on: opening, and reading the first chunk when the file was not verified before.
+        """
+        reader = self._backend.open(layout.blob(digest), start, stop)
+        identity = _identity(reader)
+        if identity and self._is_intact(identity):
+            return reader
+        if start == 0 and stop in (None, reader.size):
+            return closing_on_error(
+                reader, lambda: WholeVerifier(reader, digest, lambda: self._remember(identity))
+            )
+        reader.close()
+        raw = self.raw(digest, start // CHUNK_BYTES * CHUNK_BYTES)
+        return closing_on_error(raw, lambda: ChunkVerifier(raw, self, digest, start, stop))
+
+    def raw(self, digest: Digest, start: int) -> Reader:
+        """Open content from start to its end, unverified. Raises: NotFound, RangeInvalid, Unavailable."""
+        return self._backend.open(layout.blob(digest), start)
+
+    def chunk_hashes(self, digest: Digest, size: int) -> list[bytes] | None:
+        """Return the stored chunk hashes of content of this size; None if there are none to use."""
+        if size <= CHUNK_BYTES:
+            return None
+        count = -(-size // CHUNK_BYTES)
+        try:
+            data = read_all(self._backend, layout.chunks(digest), MAX_CHUNK_HASH_BYTES)
+        except (NotFound, Corrupt):
+            return None
+        if len(data) != 32 * count:
+            return None
+        return [data[i : i + 32] for i in range(0, len(data), 32)]
+
+    def verify(self, digest: Digest) -> int:
+        """Read all of it and compare; return its size. Raises: NotFound, Unavailable, Corrupt."""
+        with self._backend.open(layout.blob(digest)) as reader:
+            found = new_hash(digest.algorithm)
+            while data := reader.read(READ_BYTES):
+                found.update(data)
+            if found.hexdigest() != digest.hex:
+                raise self.corrupt(digest)
+            self._remember(_identity(reader))
+            return reader.size
+
+    def corrupt(self, digest: Digest) -> Corrupt:
+        """Raise the alarm about stored bytes; return the error to raise."""
+        log.error("stored content is damaged: %s", digest)
+        return Corrupt(str(digest))
+
+    def _is_intact(self, identity: Identity) -> bool:
+        with self._lock:
+            return identity in self._intact
+
+    def _remember(self, identity: Identity | None) -> None:
+        if identity:
+            with self._lock:
+                self._intact[identity] = True
+
+
+def closing_on_error(reader: Reader, make: Callable[[], Reader]) -> Reader:
+    """Return what make returns; close the reader first if it fails."""
+    try:
+        return make()
+    except StorageError:
+        reader.close()
+        raise
+
+
+def _identity(reader: Reader) -> Identity | None:
+    """Tell one version of a local file from every other; None where there is no file."""
+    fileno = getattr(reader, "fileno", None)
+    if fileno is None:
+        return None
+    status = os.fstat(fileno())
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size

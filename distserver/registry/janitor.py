@@ -1,0 +1,67 @@
+"""The janitor: removes what nobody will finish - sessions without progress, temporaries of dead writers."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from itertools import groupby
+
+from backends import Backend, StorageError, Sweeps
+
+from distserver.registry import layout
+from distserver.registry.catalog import upload_repositories
+from distserver.registry.uploads import Uploads
+
+log = logging.getLogger(__name__)
+
+INTERVAL_SECONDS = 3600.0
+
+
+def sweep(backend: Backend, uploads: Uploads, max_age_seconds: float) -> int:
+    """Remove sessions and temporaries without progress for max_age_seconds; return how many.
+
+    Raises: Unavailable. Safe beside any number of servers and of other janitors.
+    """
+    removed = 0
+    for name in upload_repositories(backend):
+        for session in _expired(backend, name, max_age_seconds):
+            uploads.discard(name, session)
+            removed += 1
+    if isinstance(backend, Sweeps):
+        removed += backend.sweep(max_age_seconds)
+    return removed
+
+
+def start(backend: Backend, uploads: Uploads, max_age_seconds: float) -> threading.Thread:
+    """Sweep now and then for as long as the process lives. Call it after fork."""
+
+    def run() -> None:
+        # Spread, so that the workers of many servers do not all list at once.
+        wait = random.uniform(1, INTERVAL_SECONDS / 10)  # noqa: S311
+        while True:
+            time.sleep(wait)
+            wait = INTERVAL_SECONDS
+            try:
+                removed = sweep(backend, uploads, max_age_seconds)
+            except StorageError as exc:
+                log.warning("sweep put off, the storage did not answer: %s", exc)
+            else:
+                log.debug("sweep removed %d left-overs", removed)
+
+    thread = threading.Thread(target=run, name="janitor", daemon=True)
+    thread.start()
+    return thread
+
+
+def _expired(backend: Backend, name: str, max_age_seconds: float) -> list[str]:
+    prefix = layout.uploads(name)
+    now = time.time()
+    keys = list(backend.keys(prefix))
+    sessions = groupby(keys, key=lambda key: key[len(prefix) :].split("/", 1)[0])
+    return [
+        session
+        for session, group in sessions
+        if all(now - backend.stat(key).modified > max_age_seconds for key in group)
+    ]

@@ -1,0 +1,54 @@
+"""The registry over one storage, put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from backends import Backend, Full, HasSpace
+
+from distserver.registry.blobs import Blobs
+from distserver.registry.catalog import Catalog
+from distserver.registry.content import Content
+from distserver.registry.manifests import Manifests
+from distserver.registry.records import RecordStore
+from distserver.registry.referrers import Referrers
+from distserver.registry.tags import Tags
+from distserver.registry.uploads import Uploads
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """The parts that views ask; a wrapper of a registry (a proxy) replaces some of them."""
+
+    backend: Backend
+    content: Content
+    blobs: Blobs
+    uploads: Uploads
+    manifests: Manifests
+    tags: Tags
+    referrers: Referrers
+    catalog: Catalog
+
+    def require_space(self) -> None:
+        """Refuse what would fill the storage, before a byte is taken. Raises: Full, Unavailable."""
+        if isinstance(self.backend, HasSpace) and (space := self.backend.space()).full:
+            raise Full(f"only {space.free_bytes >> 20} MiB are free, the rest is a reserve")
+
+
+def local_registry(backend: Backend, manifest_cache_bytes: int = 64 << 20) -> Registry:
+    """Put a registry on a backend. Touches nothing."""
+    records = RecordStore(backend)
+    content = Content(backend)
+    blobs = Blobs(content, records)
+    tags = Tags(backend, records)
+    manifests = Manifests(backend, content, records, blobs, tags, manifest_cache_bytes)
+    return Registry(
+        backend=backend,
+        content=content,
+        blobs=blobs,
+        uploads=Uploads(backend, content, blobs),
+        manifests=manifests,
+        tags=tags,
+        referrers=Referrers(backend, manifests),
+        catalog=Catalog(backend),
+    )

@@ -1,0 +1,207 @@
+"""Manifests of a repository, and the order of a push that makes any prefix of it a consistent store."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from backends import Backend, Corrupt, NotFound, Unavailable, put, read_all
+from cachetools import LRUCache
+
+from distserver.oci.digests import Digest
+from distserver.oci.errors import (
+    DigestInvalid,
+    ManifestBlobUnknown,
+    ManifestInvalid,
+    ManifestUnknown,
+)
+from distserver.oci.manifests import MAX_MANIFEST_BYTES, Manifest, parse_manifest
+from distserver.oci.references import Reference, Tag
+from distserver.registry import layout
+from distserver.registry.blobs import Blobs
+from distserver.registry.content import Content
+from distserver.registry.records import RecordStore
+from distserver.registry.tags import Tags
+
+MAX_RECORD_BYTES = 4096
+PUSH_TRIES = 3
+"""A push that loses against concurrent deletes of the same digest this often is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredManifest:
+    """A manifest as it is served: exactly the bytes that were pushed, with their type.
+
+    stale  the tag has a newer version whose manifest has not arrived here yet
+    """
+
+    digest: Digest
+    media_type: str
+    data: bytes
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a push did: the digest that names the manifest, and its subject if it has one."""
+
+    digest: Digest
+    subject: Digest | None
+
+
+class Manifests:
+    """What end-3, end-7 and end-9 ask."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        content: Content,
+        records: RecordStore,
+        blobs: Blobs,
+        tags: Tags,
+        cache_bytes: int,
+    ) -> None:
+        self._backend, self._content, self._records = backend, content, records
+        self._blobs, self._tags = blobs, tags
+        self._lock = threading.Lock()
+        # By record: the bytes behind one never change, so nothing here can be out of date.
+        self._cache: LRUCache[str, StoredManifest] = LRUCache(
+            cache_bytes, lambda stored: len(stored.data) + 512
+        )
+
+    def get(self, name: str, reference: Reference) -> StoredManifest:
+        """Return a manifest by tag or digest. Raises: ManifestUnknown, Unavailable, Corrupt."""
+        if isinstance(reference, Digest):
+            return self._by_digest(name, reference)
+        current = self._tags.resolve(name, reference)
+        stored = self._by_record(name, current.digest, current.record)
+        return replace(stored, stale=True) if current.stale else stored
+
+    def has(self, name: str, digest: Digest) -> bool:
+        """Whether this repository has the manifest. Raises: Unavailable."""
+        return bool(self._records.read(layout.manifest_records(name, digest)).live)
+
+    def put(
+        self,
+        name: str,
+        reference: Digest | None,
+        tags: Sequence[Tag],
+        body: bytes,
+        content_type: str | None,
+    ) -> Pushed:
+        """Store a manifest under a digest, and let tags name it.
+
+            reference  the digest that the client named; None = SHA-256 of the body
+            tags       may be empty
+        Raises: ManifestInvalid, ManifestTooLarge, DigestInvalid, ManifestBlobUnknown (nothing is
+        visible then); Full, Unavailable. Spec: end-7.
+        """
+        manifest = parse_manifest(body, content_type)
+        digest = Digest.of(body, reference.algorithm if reference else "sha256")
+        if reference not in (None, digest):
+            raise DigestInvalid(f"the manifest has the digest {digest}, not {reference}")
+        self._require_references(name, manifest)
+        self._content.put_small(digest, body)
+        self._announce(name, digest, manifest)
+        for _ in range(PUSH_TRIES):
+            if self._record_and_tag(name, digest, manifest, tags):
+                return Pushed(digest, manifest.subject.digest if manifest.subject else None)
+        raise Unavailable(f"{digest} is being deleted at the same time")
+
+    def delete(self, name: str, digest: Digest) -> None:
+        """Delete a manifest and with it every tag that names it. Raises: ManifestUnknown, Full, Unavailable.
+
+        Spec: end-9.
+        """
+        if not self._records.remove(layout.manifest_records(name, digest)):
+            raise ManifestUnknown(detail={"digest": str(digest)})
+
+    def _by_digest(self, name: str, digest: Digest) -> StoredManifest:
+        live = self._records.read(layout.manifest_records(name, digest)).live
+        if not live:
+            raise ManifestUnknown(detail={"digest": str(digest)})
+        return self._by_record(name, digest, live[0])
+
+    def _by_record(self, name: str, digest: Digest, record: str) -> StoredManifest:
+        key = layout.manifest_records(name, digest) + record
+        with self._lock:
+            stored = self._cache.get(key)
+        if stored is None:
+            stored = self._load(key, digest)
+            with self._lock:
+                if len(stored.data) + 512 <= self._cache.maxsize:
+                    self._cache[key] = stored
+        return stored
+
+    def _load(self, key: str, digest: Digest) -> StoredManifest:
+        try:
+            record = read_all(self._backend, key, MAX_RECORD_BYTES)
+            data = self._content.read(digest, MAX_MANIFEST_BYTES)
+        except NotFound as exc:
+            raise ManifestUnknown(detail={"digest": str(digest)}) from exc
+        return StoredManifest(digest, _media_type(record) or _own_media_type(digest, data), data)
+
+    def _require_references(self, name: str, manifest: Manifest) -> None:
+        missing = [str(digest) for digest in _references(manifest) if not self._has(name, digest)]
+        if missing:
+            raise ManifestBlobUnknown(detail={"digests": missing})
+
+    def _has(self, name: str, digest: Digest) -> bool:
+        return self.has(name, digest) or self._blobs.has(name, digest)
+
+    def _announce(self, name: str, digest: Digest, manifest: Manifest) -> None:
+        """Write all that is only a hint, or a lease, before the manifest itself can be seen."""
+        for descriptor in manifest.blobs:
+            self._blobs.record(name, descriptor.digest)
+        put_once(self._backend, layout.catalog(name))
+        if manifest.subject:
+            put_once(self._backend, layout.referrer(name, manifest.subject.digest, digest))
+
+    def _record_and_tag(
+        self, name: str, digest: Digest, manifest: Manifest, tags: Sequence[Tag]
+    ) -> bool:
+        prefix = layout.manifest_records(name, digest)
+        before = self._records.read(prefix).live
+        data = json.dumps({"mediaType": manifest.media_type}).encode()
+        record = self._records.ensure(prefix, data)
+        try:
+            self._require_references(name, manifest)
+        except ManifestBlobUnknown:
+            if record not in before:  # another writer's record is not ours to take back
+                self._records.retract(prefix, record)
+            raise
+        for tag in tags:
+            self._tags.put(name, tag, digest, record)
+        return record in self._records.read(prefix).live
+
+
+def put_once(backend: Backend, key: str) -> None:
+    """Write an empty entry unless it is there. Raises: Full, Unavailable."""
+    try:
+        backend.stat(key)
+    except NotFound:
+        put(backend, key, b"")
+
+
+def _references(manifest: Manifest) -> list[Digest]:
+    """Digests that must be in the repository before the manifest is accepted."""
+    return [descriptor.digest for descriptor in (*manifest.blobs, *manifest.children)]
+
+
+def _media_type(record: bytes) -> str | None:
+    """The media type that a record names; None if the record is not one of ours."""
+    try:
+        value = json.loads(record)["mediaType"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return value if isinstance(value, str) else None
+
+
+def _own_media_type(digest: Digest, data: bytes) -> str:
+    """The media type that the manifest itself names, for a record that was damaged."""
+    try:
+        return parse_manifest(data, None).media_type
+    except ManifestInvalid as exc:
+        raise Corrupt(f"the type of {digest} is not known any more") from exc

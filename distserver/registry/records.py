@@ -1,0 +1,92 @@
+"""Observed-remove records: a set in storage that needs no lock and that no returning replica can revive.
+
+A record is an entry under a prefix, named by a nonce. It is live while there is no `<nonce>.gone`.
+Removing writes `.gone` for every nonce that the remover sees; a record that it does not see survives.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+
+from backends import Backend, put
+
+from distserver.registry.cache import ValidatedCache
+
+GONE = ".gone"
+CACHE_BYTES = 16 << 20
+LEASE_SECONDS = 3600
+"""A push counts on a record younger than this; an older one is renewed by a new one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What a listing of one prefix showed.
+
+    live  nonces without a removal
+    gone  nonces with one
+    """
+
+    live: tuple[str, ...]
+    gone: frozenset[str]
+
+
+def new_nonce() -> str:
+    """Return 16 hexadecimal digits that nobody else has."""
+    return secrets.token_hex(8)
+
+
+def sort(names: list[str]) -> Records:
+    """Tell live names from removed ones."""
+    gone = frozenset(name.removesuffix(GONE) for name in names if name.endswith(GONE))
+    live = (name for name in names if not name.endswith(GONE) and name not in gone)
+    return Records(tuple(live), gone)
+
+
+class RecordStore:
+    """The records of a storage, by prefix. A prefix ends in "/" and holds nothing else."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._cache: ValidatedCache[Records] = ValidatedCache(backend, CACHE_BYTES)
+
+    def read(self, prefix: str) -> Records:
+        """List the records under a prefix. Raises: Unavailable. Blocks on: one listing, or a stat."""
+
+        def load() -> Records:
+            return sort([key[len(prefix) :] for key in self._backend.keys(prefix)])
+
+        return self._cache.get(prefix, (prefix,), load)
+
+    def add(self, prefix: str, data: bytes = b"") -> str:
+        """Write a new record and return its nonce. Raises: Full, Unavailable."""
+        nonce = new_nonce()
+        put(self._backend, prefix + nonce, data)
+        return nonce
+
+    def ensure(self, prefix: str, data: bytes = b"") -> str:
+        """Return the nonce of a live record younger than LEASE_SECONDS, written now if there is none.
+
+        A record that lies in the future (a clock went back) counts as old.
+        Raises: Full, Unavailable.
+        """
+        now = time.time()
+        for nonce in self.read(prefix).live:
+            if 0 <= now - self._backend.stat(prefix + nonce).modified < LEASE_SECONDS:
+                return nonce
+        return self.add(prefix, data)
+
+    def retract(self, prefix: str, nonce: str) -> None:
+        """Remove one record. Raises: Full, Unavailable."""
+        put(self._backend, prefix + nonce + GONE, b"")
+
+    def remove(self, prefix: str) -> bool:
+        """Remove every live record that a listing shows; return whether there was one.
+
+        Raises: Full, Unavailable.
+        """
+        live = self.read(prefix).live
+        for nonce in live:
+            self.retract(prefix, nonce)
+        return bool(live)

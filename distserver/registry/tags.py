@@ -1,0 +1,166 @@
+"""Tags: append-only lists of versions, the newest of which has the smallest name.
+
+A version's name is `<2^64-1-counter, 16 hex>-<nonce>-<record nonce>-<alg>-<hex>`, or
+`<16 hex>-<nonce>-deleted`. It counts only while the record that it names is live:
+a removed record means that the tag is absent, one that has not arrived yet leaves the
+version before it in force. Two writers with one counter are concurrent; the nonce decides.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import groupby
+
+from backends import Backend, put
+
+from distserver.oci.digests import Digest
+from distserver.oci.errors import ManifestUnknown
+from distserver.oci.references import Tag
+from distserver.registry import layout
+from distserver.registry.cache import ValidatedCache
+from distserver.registry.records import Records, RecordStore, new_nonce, sort
+
+HISTORY = 20
+"""Versions of a tag that are kept."""
+CACHE_BYTES = 8 << 20
+_TOP = 2**64 - 1
+_VERSION = re.compile(
+    r"([0-9a-f]{16})-([0-9a-f]{16})-(?:deleted|([0-9a-f]{16})-(sha256|sha512)-([0-9a-f]{64,128}))"
+)
+_NONE = Records((), frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a tag; record and digest are None for a deletion."""
+
+    counter: int
+    nonce: str
+    record: str | None = None
+    digest: Digest | None = None
+
+    def __str__(self) -> str:
+        end = f"{self.record}-{self.digest.algorithm}-{self.digest.hex}" if self.digest else "deleted"
+        return f"{_TOP - self.counter:016x}-{self.nonce}-{end}"
+
+    @classmethod
+    def parse(cls, text: str) -> Version | None:
+        """Read a version's name; None for anything else that lies in the directory."""
+        match = _VERSION.fullmatch(text)
+        if not match:
+            return None
+        digest = Digest(match[4], match[5]) if match[4] else None
+        return cls(_TOP - int(match[1], 16), match[2], match[3], digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """What a tag names now; stale when a newer version waits for its manifest to arrive."""
+
+    digest: Digest
+    record: str
+    stale: bool
+
+
+def choose(versions: Iterable[Version], known: Callable[[Digest], Records]) -> Current | None:
+    """Choose the version in force from versions, newest first.
+
+    known  tells the records of a manifest in the same repository
+    """
+    stale = False
+    for version in versions:
+        if version.digest is None or version.record is None:
+            return None
+        records = known(version.digest)
+        if version.record in records.live:
+            return Current(version.digest, version.record, stale)
+        if version.record in records.gone:
+            return None
+        stale = True
+    return None
+
+
+class Tags:
+    """What end-8 and end-9 ask, and what manifests by tag stand on."""
+
+    def __init__(self, backend: Backend, records: RecordStore) -> None:
+        self._backend = backend
+        self._records = records
+        self._cache: ValidatedCache[list[Version]] = ValidatedCache(backend, CACHE_BYTES)
+
+    def resolve(self, name: str, tag: Tag) -> Current:
+        """Return what the tag names. Raises: ManifestUnknown, Unavailable."""
+        current = self._current(name, self._versions(name, tag))
+        if current is None:
+            raise ManifestUnknown(detail={"tag": str(tag)})
+        return current
+
+    def put(self, name: str, tag: Tag, digest: Digest, record: str) -> None:
+        """Let the tag name a manifest by one of its live records; nothing is written if it does.
+
+        Raises: Full, Unavailable.
+        """
+        versions = self._versions(name, tag)
+        current = self._current(name, versions)
+        if current is None or current.stale or (current.digest, current.record) != (digest, record):
+            self._write(name, tag, versions, record, digest)
+
+    def delete(self, name: str, tag: Tag) -> None:
+        """Delete the tag, not what it names. Raises: ManifestUnknown, Full, Unavailable. Spec: end-9."""
+        versions = self._versions(name, tag)
+        if self._current(name, versions) is None:
+            raise ManifestUnknown(detail={"tag": str(tag)})
+        self._write(name, tag, versions)
+
+    def list(self, name: str) -> dict[Tag, Digest]:
+        """Return all tags of a repository with their digests, in no order. Raises: Unavailable. Spec: end-8."""
+        manifests = self._all_records(name)
+        prefix = layout.tags(name)
+        split = (key[len(prefix) :].partition("/") for key in self._backend.keys(prefix, settle=True))
+        found: dict[Tag, Digest] = {}
+        for directory, parts in groupby(split, key=lambda part: part[0]):
+            tag = layout.tag_of_directory(directory)
+            versions = filter(None, [Version.parse(part[2]) for part in parts])
+            current = choose(versions, lambda digest: manifests.get(digest, _NONE))
+            if tag and current:
+                found[tag] = current.digest
+        return found
+
+    def _versions(self, name: str, tag: Tag) -> list[Version]:
+        prefix = layout.tag(name, tag)
+
+        def load() -> list[Version]:
+            names = (key[len(prefix) :] for key in self._backend.keys(prefix, settle=True))
+            return [version for version in map(Version.parse, names) if version]
+
+        return self._cache.get((name, tag), (prefix,), load)
+
+    def _current(self, name: str, versions: list[Version]) -> Current | None:
+        return choose(
+            versions, lambda digest: self._records.read(layout.manifest_records(name, digest))
+        )
+
+    def _write(
+        self,
+        name: str,
+        tag: Tag,
+        versions: list[Version],
+        record: str | None = None,
+        digest: Digest | None = None,
+    ) -> None:
+        counter = versions[0].counter + 1 if versions else 1
+        version = Version(counter, new_nonce(), record, digest)
+        prefix = layout.tag(name, tag)
+        put(self._backend, f"{prefix}{version}", b"")
+        for old in versions[HISTORY - 1 :]:
+            self._backend.delete(f"{prefix}{old}")
+
+    def _all_records(self, name: str) -> dict[Digest, Records]:
+        prefix = layout.manifests(name)
+        names: dict[Digest, list[str]] = {}
+        for key in self._backend.keys(prefix):
+            algorithm, digits, record = key[len(prefix) :].split("/")
+            names.setdefault(Digest(algorithm, digits), []).append(record)
+        return {digest: sort(found) for digest, found in names.items()}

@@ -1,0 +1,132 @@
+"""Readers that refuse to end well on wrong bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Self
+
+from backends import Corrupt, RangeInvalid, Reader
+
+from distserver.oci.digests import Digest
+
+if TYPE_CHECKING:
+    from distserver.registry.content import Content
+
+log = logging.getLogger(__name__)
+
+CHUNK_BYTES = 1 << 20
+HOLD_BACK_BYTES = 64 << 10
+"""The end of a body that is not sent before the digest of the whole is proved."""
+
+
+class _Wrapper:
+    """What both readers share: a size, and an inner reader to close."""
+
+    def __init__(self, inner: Reader) -> None:
+        self._inner = inner
+        self.size = inner.size
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class WholeVerifier(_Wrapper):
+    """Passes a whole entry through its hash and holds the last 64 KiB back until the digest is proved.
+
+    An entry that is not larger than that is proved before the constructor returns.
+    """
+
+    def __init__(self, inner: Reader, digest: Digest, proved: Callable[[], None]) -> None:
+        super().__init__(inner)
+        self._digest = digest
+        self._hash = digest.hasher()
+        self._proved = proved
+        self._free = max(0, self.size - HOLD_BACK_BYTES)
+        self._tail = memoryview(b"") if self._free else self._prove()
+
+    def read(self, n: int = -1) -> bytes:
+        if self._free:
+            data = self._inner.read(self._free if n < 0 else min(n, self._free))
+            self._hash.update(data)
+            self._free -= len(data)
+            if not self._free:
+                self._tail = self._prove()
+            return data
+        n = len(self._tail) if n < 0 else n
+        data, self._tail = bytes(self._tail[:n]), self._tail[n:]
+        return data
+
+    def _prove(self) -> memoryview:
+        tail = read_exactly(self._inner, min(self.size, HOLD_BACK_BYTES))
+        self._hash.update(tail)
+        if self._hash.hexdigest() != self._digest.hex:
+            log.error("stored content is damaged: %s", self._digest)
+            raise Corrupt(str(self._digest))
+        self._proved()
+        return memoryview(tail)
+
+
+class ChunkVerifier(_Wrapper):
+    """Reads a range chunk by chunk, each checked against its stored hash before a byte of it leaves.
+
+    The inner reader stands at the start of the range's first chunk. Where chunk hashes are missing or do not fit, the whole entry is verified once instead. The first
+    chunk is checked before the constructor returns.
+    """
+
+    def __init__(
+        self, inner: Reader, content: Content, digest: Digest, start: int, stop: int | None
+    ) -> None:
+        super().__init__(inner)
+        self._content, self._digest = content, digest
+        self._position, self._index = start, start // CHUNK_BYTES
+        self._stop = self.size if stop is None else stop
+        self._buffer = memoryview(b"")
+        if not start <= self._stop <= self.size:
+            raise RangeInvalid(f"{start}-{stop} of {self.size}")
+        self._hashes = content.chunk_hashes(digest, self.size)
+        if self._hashes is None:
+            content.verify(digest)
+        self._fill()
+
+    def read(self, n: int = -1) -> bytes:
+        if not self._buffer:
+            self._fill()
+        n = len(self._buffer) if n < 0 else n
+        data, self._buffer = bytes(self._buffer[:n]), self._buffer[n:]
+        return data
+
+    def _fill(self) -> None:
+        if self._position >= self._stop:
+            return
+        begin = self._index * CHUNK_BYTES
+        chunk = read_exactly(self._inner, min(CHUNK_BYTES, self.size - begin))
+        self._check(chunk)
+        wanted = memoryview(chunk)[self._position - begin : self._stop - begin]
+        self._position += len(wanted)
+        self._index += 1
+        self._buffer = wanted
+
+    def _check(self, chunk: bytes) -> None:
+        if self._hashes and hashlib.sha256(chunk).digest() != self._hashes[self._index]:
+            log.warning("chunk %d of %s does not fit its hash", self._index, self._digest)
+            self._content.verify(self._digest)
+            self._hashes = None
+
+
+def read_exactly(reader: Reader, n: int) -> bytes:
+    """Read n bytes. Raises: Corrupt if the entry ends before; Unavailable."""
+    data = reader.read(n)
+    while len(data) < n:
+        more = reader.read(n - len(data))
+        if not more:
+            raise Corrupt("the entry ends before its size")
+        data += more
+    return data
