@@ -1,0 +1,58 @@
+"""Storages: maps from keys to byte strings that survive loss of power (contract: backends.base).
+
+Standard library only. A new backend is a module, a line in `open_backend`, and a parameter of the
+contract suite.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import unquote, urlsplit
+
+from backends.base import Backend
+from backends.check import CheckResult, check_storage
+from backends.filesystem import Filesystem
+from backends.helpers import put, read_all
+from backends.identity import initialise, store_ids, unguarded
+from backends.memory import Memory
+
+__all__ = [
+    "Backend",
+    "CheckResult",
+    "Filesystem",
+    "Memory",
+    "check_storage",
+    "initialise",
+    "open_backend",
+    "put",
+    "read_all",
+    "store_ids",
+    "unguarded",
+]
+
+
+def open_backend(
+    url: str, *, expected_id: str | None = None, reserve_bytes: int | None = None
+) -> Backend:
+    """Return the backend that a URL names; nothing is touched before its first use.
+
+        url             /path, file:///path or memory:
+        expected_id     the id this storage must have (backends.identity); None = any id, but one.
+                        A memory: storage is new each time, so it has none to expect
+        reserve_bytes   room that entries above 64 KiB leave; None = max(1 GiB, 2 %)
+    Raises: ValueError in words for the operator.
+    """
+    if url == "memory:":
+        return Memory()
+    if url.startswith("s3:"):
+        raise ValueError(f"storage {url!r}: s3:// is not supported yet")
+    return Filesystem(_path(url), expected_id=expected_id, reserve_bytes=reserve_bytes)
+
+
+def _path(url: str) -> str:
+    if url.startswith("/"):
+        return url
+    parts = urlsplit(url)
+    plain = parts.netloc in ("", "localhost") and not parts.query and not parts.fragment
+    if parts.scheme != "file" or not plain or not parts.path.startswith("/"):
+        raise ValueError(f"storage {url!r}: give /path, file:///path or memory:")
+    return unquote(parts.path)

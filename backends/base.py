@@ -1,4 +1,4 @@
-"""The storage contract: six verbs over a map from keys to byte strings that never change once visible.
+"""The storage contract: six verbs over a map from keys to byte strings, never changed once visible.
 
 Sizes and offsets are bytes. What every caller may trust, on every backend:
 
@@ -36,7 +36,7 @@ class Entry:
 class Reader(Protocol):
     """An open entry. Readers stay valid when the entry is replaced or deleted.
 
-    A reader over a local file also has fileno(), positioned at its start, so that a server can sendfile.
+    A reader over a local file also has fileno(), positioned at its start, for sendfile.
     """
 
     size: int
@@ -57,7 +57,7 @@ class Reader(Protocol):
 
 
 class Writer(Protocol):
-    """Bytes on their way to a name that is chosen last. As a context manager: abort unless committed."""
+    """Bytes on their way to a name that is chosen last. Leaving `with` aborts unless committed."""
 
     def write(self, data: bytes | memoryview) -> None:
         """Append data; keeps no reference to it. Raises: Full, Unavailable."""
@@ -110,11 +110,11 @@ class Backend(Protocol):
         """
 
     def keys(self, prefix: str, after: str = "", settle: bool = False) -> Iterator[str]:
-        """Yield every key with the prefix, lazily, in ascending order of the bytes of the whole key.
+        """Yield every key with the prefix, lazily, ascending by the bytes of the whole key.
 
             prefix  "" or a text that ends in "/"
             after   exclusive lower bound, any text; ignored if smaller than the prefix
-            settle  each key is on a write quorum before it is yielded (replica sets; else no effect)
+            settle  each key is on a write quorum before it is yielded (replica sets only)
         Keys that come or go during the iteration may or may not be seen. Raises: Unavailable.
         """
 
@@ -138,7 +138,7 @@ class Adopts(Protocol):
     """Capability: take over a finished local file."""
 
     def adopt(self, path: str, key: str) -> None:
-        """Name the file at path (same file system; it is gone from there afterwards) as key, durably.
+        """Name the file at path (same file system; it is gone from there afterwards) as key.
 
         Raises: NotFound (path), Full, Unavailable (also: other file system), InvalidKey.
         """
@@ -149,7 +149,7 @@ class Revises(Protocol):
     """Capability: a cheap token that changes whenever the keys directly in a directory change."""
 
     def revision(self, prefix: str) -> tuple[int, ...] | None:
-        """Return a token for the keys directly under prefix (ends in "/"), or None if there is none to trust.
+        """Return a token for the keys directly under prefix, or None if there is none to trust.
 
         Equal tokens = the same keys with the same bytes. Take the token before listing. None for a
         missing directory, one changed within the last 2 s, and one with a time in the future.
@@ -162,7 +162,10 @@ class LocalPath(Protocol):
     """Capability: entries are local files."""
 
     def local_path(self, key: str) -> str:
-        """Return the path of the entry's file, for reading only. Raises: NotFound, Unavailable, InvalidKey."""
+        """Return the path of the entry's file, for reading only.
+
+        Raises: NotFound, Unavailable, InvalidKey.
+        """
 
 
 @runtime_checkable
@@ -178,4 +181,21 @@ class Sweeps(Protocol):
     """Capability: left-overs of dead writers can be removed."""
 
     def sweep(self, max_age_seconds: float = 86400) -> int:
-        """Remove temporaries that nobody wrote to for max_age_seconds; return how many. Raises: Unavailable."""
+        """Remove temporaries not written to for max_age_seconds; return how many.
+
+        Raises: Unavailable.
+        """
+
+
+@runtime_checkable
+class Guarded(Protocol):
+    """Capability: a storage that can be mistaken for another asks for its identity at every verb.
+
+    Without one each verb raises Unavailable (backends.identity says how an identity is given).
+    """
+
+    def unguarded(self) -> Backend:
+        """Return a backend over the same place that does not ask: for initialising and checking."""
+
+    def blank(self) -> bool:
+        """Whether nothing at all is stored there, not even by others. Raises: Unavailable."""

@@ -2,11 +2,11 @@
 
     StorageError
     ├── NotFound       the storage said that there is no such key
-    ├── Unavailable    the storage could not be asked: timeout, stale handle, refused login, missing mount or bucket
+    ├── Unavailable    the storage could not be asked: timeout, stale handle, refused login, no mount
     ├── Full           no room for this write: disk, inodes, quota or our own reserve
     ├── Corrupt        the bytes that are stored are not the bytes that were written
     ├── RangeInvalid   a start or stop outside 0..size
-    └── InvalidKey     the text is not a key (a mistake of the caller, or an attack that got through)
+    └── InvalidKey     the text is not a key: a mistake of the caller, or an attack
 
 Only NotFound may become a 404 or a cache miss.
 """

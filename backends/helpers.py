@@ -1,0 +1,25 @@
+"""Small entries in one call, over the six verbs of any backend."""
+
+from __future__ import annotations
+
+from backends.base import Backend
+from backends.errors import Corrupt
+
+
+def put(backend: Backend, key: str, data: bytes) -> None:
+    """Store a small entry, durable on return. Raises: as Writer.commit."""
+    with backend.create() as writer:
+        writer.write(data)
+        writer.commit(key)
+
+
+def read_all(backend: Backend, key: str, limit: int) -> bytes:
+    """Return a whole small entry.
+
+        limit   bytes; an entry that is larger was not written by us
+    Raises: NotFound, Unavailable, Corrupt (larger than limit, or cut short), InvalidKey.
+    """
+    with backend.open(key) as reader:
+        if reader.size > limit:
+            raise Corrupt(f"{key}: {reader.size} bytes, at most {limit} expected")
+        return reader.read()

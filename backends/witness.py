@@ -1,0 +1,59 @@
+"""What a root directory must show before it is believed to be the storage we know."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from backends.identity import DIRECTORY, MARKER_BYTES, known_ids, require
+from backends.keys import is_key
+
+_NOT_CONTENT = frozenset({"tmp", "lost+found", DIRECTORY})
+
+
+def known(expected_id: str | None, path: str, fd: int) -> str:
+    """Return the path below fd of the identity file to watch.
+
+    expected_id   must be among the ids; None = any
+    path          of the storage, for the message
+    Raises: Unavailable, OSError.
+    """
+    return f"{DIRECTORY}/{require(expected_id, set(known_ids(_markers(fd))), path)}"
+
+
+def anything(path: str, fd: int) -> str:
+    """Accept any directory; the directory itself is what to watch."""
+    return "."
+
+
+def blank(path: str) -> bool:
+    """Whether a directory holds nothing but what no one would miss: tmp/, lost+found/, dot files.
+
+    Raises: OSError.
+    """
+    return all(name in _NOT_CONTENT or name.startswith(".") for name in os.listdir(path))
+
+
+def _markers(fd: int) -> Iterator[tuple[str, bytes]]:
+    try:
+        directory = os.open(DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
+    except FileNotFoundError:
+        return
+    try:
+        for name in sorted(os.listdir(directory)):
+            if is_key(f"{DIRECTORY}/{name}"):
+                yield name, _contents(directory, name)
+    finally:
+        os.close(directory)
+
+
+def _contents(directory: int, name: str) -> bytes:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        fd = os.open(name, flags, dir_fd=directory)
+    except FileNotFoundError:
+        return b""
+    try:
+        return os.read(fd, MARKER_BYTES)
+    finally:
+        os.close(fd)
