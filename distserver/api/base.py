@@ -42,6 +42,7 @@ def create_api(app: Flask, registry: Registry, access: Access, deletes_enabled: 
     app.url_map.converters["name"] = NameConverter
     app.extensions["distserver"] = registry
     app.config["DELETES_ENABLED"] = deletes_enabled
+    app.before_request(_note_route)
     app.before_request(access.check)
     app.after_request(_common_headers)
     app.register_error_handler(errors.RegistryError, render)
@@ -103,6 +104,10 @@ def _http_error(error: HTTPException) -> Response:
     shaped.status = status
     shaped.headers = {k: v for k, v in error.get_headers() if k in ("Allow", "Retry-After")}
     return render(shaped)
+
+
+def _note_route() -> None:
+    request.environ["distserver.route"] = request.url_rule.rule if request.url_rule else "-"
 
 
 def _common_headers(response: Response) -> Response:

@@ -83,6 +83,11 @@ class Manifests:
         """Whether this repository has the manifest. Raises: Unavailable."""
         return bool(self._records.read(layout.manifest_records(name, digest)).live)
 
+    def digests(self, name: str) -> set[Digest]:
+        """Return the digests of all manifests of a repository. Raises: Unavailable."""
+        found = self._records.read_tree(layout.manifests(name))
+        return {digest for digest, records in found.items() if records.live}
+
     def put(
         self,
         name: str,

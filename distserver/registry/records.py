@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from backends import Backend, put
 
+from distserver.oci.digests import Digest
 from distserver.registry.cache import ValidatedCache
 
 GONE = ".gone"
@@ -58,6 +59,15 @@ class RecordStore:
             return sort([key[len(prefix) :] for key in self._backend.keys(prefix)])
 
         return self._cache.get(prefix, (prefix,), load)
+
+    def read_tree(self, prefix: str) -> dict[Digest, Records]:
+        """List all records of the directories <alg>/<hex>/ under a prefix. Raises: Unavailable."""
+        names: dict[Digest, list[str]] = {}
+        for key in self._backend.keys(prefix):
+            algorithm, _, rest = key[len(prefix) :].partition("/")
+            digits, _, record = rest.partition("/")
+            names.setdefault(Digest(algorithm, digits), []).append(record)
+        return {digest: sort(found) for digest, found in names.items()}
 
     def add(self, prefix: str, data: bytes = b"") -> str:
         """Write a new record and return its nonce. Raises: Full, Unavailable."""

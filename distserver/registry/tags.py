@@ -20,7 +20,7 @@ from distserver.oci.errors import ManifestUnknown
 from distserver.oci.references import Tag
 from distserver.registry import layout
 from distserver.registry.cache import ValidatedCache
-from distserver.registry.records import Records, RecordStore, new_nonce, sort
+from distserver.registry.records import Records, RecordStore, new_nonce
 
 HISTORY = 20
 """Versions of a tag that are kept."""
@@ -116,7 +116,7 @@ class Tags:
 
     def list(self, name: str) -> dict[Tag, Digest]:
         """Return all tags of a repository with their digests, in no order. Raises: Unavailable. Spec: end-8."""
-        manifests = self._all_records(name)
+        manifests = self._records.read_tree(layout.manifests(name))
         prefix = layout.tags(name)
         split = (key[len(prefix) :].partition("/") for key in self._backend.keys(prefix, settle=True))
         found: dict[Tag, Digest] = {}
@@ -156,11 +156,3 @@ class Tags:
         put(self._backend, f"{prefix}{version}", b"")
         for old in versions[HISTORY - 1 :]:
             self._backend.delete(f"{prefix}{old}")
-
-    def _all_records(self, name: str) -> dict[Digest, Records]:
-        prefix = layout.manifests(name)
-        names: dict[Digest, list[str]] = {}
-        for key in self._backend.keys(prefix):
-            algorithm, digits, record = key[len(prefix) :].split("/")
-            names.setdefault(Digest(algorithm, digits), []).append(record)
-        return {digest: sort(found) for digest, found in names.items()}

@@ -1,0 +1,1 @@
+"""gunicorn: its settings, our worker, how a file leaves, the request log."""

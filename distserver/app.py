@@ -1,0 +1,103 @@
+"""The composition root: makes a storage, a registry and a Flask application out of a configuration."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from backends import Backend, StorageError, initialise, open_backend, put, store_ids
+from flask import Flask
+
+from distserver.api import create_api
+from distserver.api.access import ALL, Access, Users
+from distserver.api.health import Probe
+from distserver.config import DEFAULT_STORAGE, Config, is_loopback, load
+from distserver.registry import Registry, janitor, local_registry
+
+log = logging.getLogger(__name__)
+
+
+def create_app(config: Config | None = None) -> Flask:
+    """Make the WSGI application.
+
+        config  None = from the file and the environment
+    Touches the storage only to learn its id; a storage that is away is no hindrance.
+    Raises: ConfigError.
+    """
+    config = config or load(environ=os.environ).config
+    registry = open_registry(config)
+    app = Flask("distserver", static_folder=None)
+    app.extensions["distserver.probe"] = Probe(registry.backend)
+    app.extensions["distserver.config"] = config
+    app.extensions["distserver.after_fork"] = lambda: janitor.start(
+        registry.backend, registry.uploads, config.upload_expiry_seconds
+    )
+    create_api(app, registry, _access(config), config.deletes_enabled)
+    return app
+
+
+def open_registry(config: Config) -> Registry:
+    """Open the registry over the configured storage."""
+    return local_registry(open_storage(config), config.manifest_cache_bytes)
+
+
+def open_storage(config: Config) -> Backend:
+    """Open the configured storage, bound to the id that the configuration or the state remembers.
+
+    The first id that is met is remembered, so that another storage under the same path is noticed later.
+    """
+    expected = config.storage_id or remembered_id(config)
+    backend = _open(config, expected)
+    if expected is None:
+        try:
+            found = min(store_ids(backend))
+        except (StorageError, ValueError) as exc:
+            log.warning("the storage cannot be used yet: %s", exc)
+        else:
+            remember_id(config, found)
+            backend = _open(config, found)
+    return backend
+
+
+def initialise_storage(config: Config) -> str:
+    """Give an entirely empty storage its identity; return the id, also of one that has it already.
+
+    Raises: StorageError.
+    """
+    found = initialise(_open(config, None))
+    remember_id(config, found)
+    return found
+
+
+def remembered_id(config: Config) -> str | None:
+    """The storage id that this node met first; None if it met none."""
+    try:
+        return (Path(config.state) / "storage_id").read_text().strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def remember_id(config: Config, storage_id: str) -> None:
+    """Keep the storage id in the state directory."""
+    state = Path(config.state)
+    state.mkdir(parents=True, exist_ok=True)
+    (state / "storage_id").write_text(storage_id + "\n")
+
+
+def initialises_by_itself(config: Config) -> bool:
+    """Whether serve may initialise: only at the built-in path, which no one mounted by mistake."""
+    return config.storage == (DEFAULT_STORAGE,)
+
+
+def _open(config: Config, expected: str | None) -> Backend:
+    reserve = None if config.reserve_bytes < 0 else config.reserve_bytes
+    return open_backend(config.storage[0], expected_id=expected, reserve_bytes=reserve)
+
+
+def _access(config: Config) -> Access:
+    open_to_all = config.allow_anonymous_push or (is_loopback(config.listen) and not config.users_file)
+    users = Users(Path(config.users_file)) if config.users_file else None
+    who = "anyone" if open_to_all else "users of the users file" if users else "nobody"
+    log.info("pull: anyone; push: %s", who)
+    return Access(users, ALL if open_to_all else frozenset({"pull"}))

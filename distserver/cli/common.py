@@ -1,0 +1,51 @@
+"""What commands share: options, the configuration, and errors in plain words."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from backends import StorageError
+
+from distserver.config import ConfigError, load
+from distserver.oci.errors import RegistryError
+
+Command = Callable[..., Any]
+
+
+def configured(*flags: str) -> Callable[[Command], Command]:
+    """Add --config, --storage and --state to a command and hand it a Loaded as first argument.
+
+    flags  further parameters of the command that are keys of the configuration
+    Errors of configuration, storage and registry end the command with exit code 1 and one line.
+    """
+
+    def decorate(command: Command) -> Command:
+        @click.option("--config", "file", metavar="FILE", help="TOML file with the configuration.")
+        @click.option("--storage", multiple=True, metavar="URL", help="Where content is kept: a path.")
+        @click.option("--state", metavar="DIR", help="This node's own state; safe to delete.")
+        @functools.wraps(command)
+        def run(file: str | None, storage: tuple[str, ...], state: str | None, **rest: Any) -> Any:
+            given = {flag: rest.pop(flag) for flag in flags}
+            with plain_errors():
+                loaded = load(file, os.environ, {**given, "storage": storage or None, "state": state})
+                return command(loaded, **rest)
+
+        return run
+
+    return decorate
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turn our errors into one line on standard error and exit code 1."""
+    try:
+        yield
+    except RegistryError as exc:
+        raise click.ClickException(f"{exc.code}: {exc.message}") from exc
+    except (ConfigError, StorageError) as exc:
+        raise click.ClickException(str(exc) or type(exc).__name__) from exc

@@ -1,0 +1,59 @@
+"""`distserver init`, `check-storage`, `config`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import click
+from backends import open_backend
+from backends.check import check_storage as run_checks
+
+from distserver import app
+from distserver.cli.common import configured, plain_errors
+from distserver.config import Config, Loaded
+
+
+@click.command()
+@configured()
+def init(loaded: Loaded) -> None:
+    """Give an entirely empty storage its identity, once, at installation.
+
+    A storage that has one keeps it. From then on a directory without it is "not mounted", never "empty".
+    """
+    click.echo(app.initialise_storage(loaded.config))
+
+
+@click.command("check-storage")
+@click.argument("url")
+def check_storage(url: str) -> None:
+    """Try on URL all that the registry relies on, and clean up again.
+
+    Writes under a name of its own, so a storage in use can be checked. Exit code 1 if a check fails.
+    """
+    with plain_errors():
+        try:
+            backend = open_backend(url)
+        except ValueError as exc:
+            raise click.UsageError(str(exc)) from exc
+        failed = 0
+        for result in run_checks(backend):
+            failed += not result.ok
+            click.echo(f"{'ok  ' if result.ok else 'FAIL'} {result.name}: {result.message}")
+    if failed:
+        raise click.ClickException(f"{failed} checks failed: do not use this storage")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@configured()
+def config(loaded: Loaded, as_json: bool) -> None:
+    """Show every key of the configuration, its value and where it came from."""
+    values = dataclasses.asdict(loaded.config)
+    if as_json:
+        rows = {k: {"value": v, "source": loaded.sources[k]} for k, v in values.items()}
+        click.echo(json.dumps(rows, indent=1))
+        return
+    texts = {field.name: field.metadata["text"] for field in dataclasses.fields(Config)}
+    for name, value in values.items():
+        click.echo(f"{name} = {json.dumps(value)}\n    {texts[name]}  [{loaded.sources[name]}]")

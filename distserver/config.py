@@ -1,0 +1,174 @@
+"""The one reader of configuration: defaults, one TOML file, DISTSERVER_* variables, flags - later ones win.
+
+Every key is a field of Config with its default and its unit. Unknown keys and bad values stop the start
+with one message that names the key. Secrets are files, never values.
+"""
+
+from __future__ import annotations
+
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+DEFAULT_FILE = Path("/etc/distserver/config.toml")
+DEFAULT_STORAGE = "/var/lib/distserver/storage"
+PREFIX = "DISTSERVER_"
+
+
+class ConfigError(ValueError):
+    """A key is unknown or its value is not usable; the text names it."""
+
+
+def key(default: Any, text: str) -> Any:
+    """A key of the configuration: its default and what it means."""
+    if isinstance(default, tuple):
+        return field(default=default, metadata={"text": text})
+    return field(default=default, metadata={"text": text})
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All that can be set. Units are in the names."""
+
+    listen: str = key("127.0.0.1:5000", "address and port to serve on; port 0 = any free one")
+    storage: tuple[str, ...] = key((DEFAULT_STORAGE,), "where content is kept: a path or a URL")
+    state: str = key("/var/lib/distserver/state", "directory of this node's own state; safe to delete")
+    storage_id: str = key("", "id that the storage must carry; empty = the one met first, kept in state")
+    names: tuple[str, ...] = key((), "host[:port] under which clients know this server")
+    users_file: str = key("", "lines name:bcrypt[:rights], rights of pull,push,delete (default pull,push)")
+    allow_anonymous_push: bool = key(False, "let anyone push and delete, also beyond loopback")
+    deletes_enabled: bool = key(True, "whether tags, manifests and blobs may be deleted at all")
+    tls_cert: str = key("", "PEM file of the certificate chain; empty = plain HTTP")
+    tls_key: str = key("", "PEM file of the certificate's key")
+    workers: int = key(0, "processes; 0 = one for each core")
+    threads: int = key(16, "requests that a worker serves at once")
+    reserve_bytes: int = key(-1, "free space that pushes leave alone; -1 = the larger of 1 GiB and 2 %")
+    manifest_cache_bytes: int = key(64 << 20, "memory for manifests, bytes a worker")
+    upload_expiry_seconds: int = key(86400, "an upload without progress is given up after this")
+    stall_timeout_seconds: int = key(60, "a connection that neither takes nor gives a byte is cut")
+    graceful_timeout_seconds: int = key(3600, "how long a stopping worker lets transfers finish")
+    log_format: str = key("plain", "plain or json: one line a request on standard error")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration, and which source set each key."""
+
+    config: Config
+    sources: Mapping[str, str]
+
+
+def load(
+    file: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> Loaded:
+    """Read the configuration.
+
+        file     path of the TOML file; None = DISTSERVER_CONFIG, else /etc/distserver/config.toml if present
+        environ  environment variables
+        flags    values from the command line by key; None = not given
+    Raises: ConfigError.
+    """
+    environ = environ or {}
+    values: dict[str, Any] = {}
+    sources = {f.name: "default" for f in fields(Config)}
+    for source, given in (
+        _from_file(file or environ.get(PREFIX + "CONFIG")),
+        ("environment", _from_environ(environ)),
+        ("flag", {k: v for k, v in (flags or {}).items() if v is not None}),
+    ):
+        for name, value in given.items():
+            values[name] = _convert(name, value, source)
+            sources[name] = source
+    config = Config(**values)
+    _check(config)
+    return Loaded(config, sources)
+
+
+def _from_file(path: str | None) -> tuple[str, dict[str, Any]]:
+    if path is None and not DEFAULT_FILE.exists():
+        return "", {}
+    chosen = Path(path) if path else DEFAULT_FILE
+    try:
+        with chosen.open("rb") as stream:
+            return str(chosen), tomllib.load(stream)
+    except (OSError, tomllib.TOMLDecodeError) as exc:
+        raise ConfigError(f"{chosen}: {exc}") from exc
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    names = (name for name in environ if name.startswith(PREFIX) and name != PREFIX + "CONFIG")
+    return {name.removeprefix(PREFIX).lower(): environ[name] for name in names}
+
+
+def _convert(name: str, value: Any, source: str) -> Any:
+    hint = typing.get_type_hints(Config).get(name)
+    if hint is None:
+        raise ConfigError(f"{source}: unknown key {name}")
+    try:
+        if isinstance(hint, types.GenericAlias):
+            return _texts(value)
+        return _SCALARS[hint](value)
+    except (TypeError, ValueError) as exc:
+        raise ConfigError(f"{source}: {name} cannot be {value!r}") from exc
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",")]
+    return tuple(_text(item) for item in value if item)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise TypeError
+    return int(value)
+
+
+def _boolean(value: Any) -> bool:
+    return {True: True, False: False, "true": True, "false": False, "1": True, "0": False}[value]
+
+
+_SCALARS: dict[Any, Any] = {str: _text, int: _integer, bool: _boolean}
+
+
+def _check(config: Config) -> None:
+    if bool(config.tls_cert) != bool(config.tls_key):
+        raise ConfigError("tls_cert and tls_key go together")
+    if config.log_format not in ("plain", "json"):
+        raise ConfigError("log_format is plain or json")
+    if len(config.storage) != 1:
+        raise ConfigError("storage names one place; replica sets are not there yet")
+    for name in ("threads", "stall_timeout_seconds", "graceful_timeout_seconds", "upload_expiry_seconds"):
+        if getattr(config, name) < 1:
+            raise ConfigError(f"{name} must be at least 1")
+    if config.workers < 0 or config.reserve_bytes < -1 or config.manifest_cache_bytes < 0:
+        raise ConfigError("workers, reserve_bytes and manifest_cache_bytes cannot be negative")
+    parse_listen(config.listen)
+
+
+def parse_listen(listen: str) -> tuple[str, int]:
+    """Split `host:port`, `[v6]:port` or `unix:/path` (port 0). Raises: ConfigError."""
+    if listen.startswith("unix:"):
+        return listen, 0
+    host, colon, port = listen.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"listen: {listen!r} is not host:port")
+    return host.strip("[]"), int(port)
+
+
+def is_loopback(listen: str) -> bool:
+    """Whether only this machine can reach the address."""
+    host, _ = parse_listen(listen)
+    return host.startswith(("unix:", "127.")) or host in ("::1", "localhost")

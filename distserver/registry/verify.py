@@ -1,0 +1,122 @@
+"""Verification of a whole storage: every byte hashed again, every image checked for what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from backends import Corrupt, NotFound, read_all
+
+from distserver.oci.digests import Digest
+from distserver.oci.errors import DigestInvalid, ManifestInvalid, ManifestUnknown
+from distserver.oci.manifests import MAX_MANIFEST_BYTES, parse_manifest
+from distserver.registry import layout
+from distserver.registry.content import MAX_CHUNK_HASH_BYTES, READ_BYTES, Hashes
+from distserver.registry.local import Registry
+
+BLOBS = "blobs/"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One entry of content, hashed again; problem is None when it is whole."""
+
+    key: str
+    digest: Digest | None
+    size: int
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One tag, or one manifest without a tag, and what is wrong with it."""
+
+    name: str
+    digest: Digest
+    problems: tuple[str, ...]
+
+
+def contents(registry: Registry) -> Iterator[Checked]:
+    """Hash every stored entry again. Raises: Unavailable. Blocks on: reading everything."""
+    for key in registry.backend.keys(BLOBS):
+        digest = _digest_of(key)
+        if digest is None:
+            yield Checked(key, None, 0, "the name is not a digest")
+        else:
+            yield _check(registry, key, digest)
+
+
+def images(registry: Registry, damaged: dict[Digest, str]) -> Iterator[Image]:
+    """Check that each image of each repository has all that it names.
+
+    damaged  what contents() found
+    Raises: Unavailable.
+    """
+    for name in registry.catalog.names():
+        tagged = registry.tags.list(name)
+        for tag, digest in sorted(tagged.items()):
+            yield Image(f"{name}:{tag}", digest, tuple(_problems(registry, name, digest, damaged)))
+        for digest in registry.manifests.digests(name) - set(tagged.values()):
+            yield Image(f"{name}@{digest}", digest, tuple(_problems(registry, name, digest, damaged)))
+
+
+def _check(registry: Registry, key: str, digest: Digest) -> Checked:
+    hashes = Hashes(digest.algorithm)
+    try:
+        with registry.backend.open(key) as reader:
+            while data := reader.read(READ_BYTES):
+                hashes.update(data)
+        problem = None if hashes.digest == digest else f"the bytes hash to {hashes.digest}"
+        problem = problem or _check_chunks(registry, digest, hashes)
+    except (Corrupt, NotFound) as exc:
+        problem = str(exc)
+    return Checked(key, digest, hashes.size, problem)
+
+
+def _check_chunks(registry: Registry, digest: Digest, hashes: Hashes) -> str | None:
+    if not hashes.chunks:
+        return None
+    try:
+        stored = read_all(registry.backend, layout.chunks(digest), MAX_CHUNK_HASH_BYTES)
+    except (NotFound, Corrupt):
+        return None  # reads verify the whole instead
+    return None if stored == hashes.chunks else "its chunk hashes are damaged"
+
+
+def _problems(
+    registry: Registry, name: str, digest: Digest, damaged: dict[Digest, str], depth: int = 8
+) -> Iterator[str]:
+    if digest in damaged:
+        yield f"{digest}: {damaged[digest]}"
+        return
+    try:
+        stored = registry.manifests.get(name, digest)
+        manifest = parse_manifest(stored.data[:MAX_MANIFEST_BYTES], stored.media_type)
+    except (ManifestUnknown, ManifestInvalid, Corrupt) as exc:
+        yield f"{digest}: {exc}"
+        return
+    for descriptor in manifest.blobs:
+        yield from _blob_problems(registry, name, descriptor.digest, damaged)
+    for child in manifest.children:
+        if depth and registry.manifests.has(name, child.digest):
+            yield from _problems(registry, name, child.digest, damaged, depth - 1)
+        else:
+            yield from _blob_problems(registry, name, child.digest, damaged)
+
+
+def _blob_problems(
+    registry: Registry, name: str, digest: Digest, damaged: dict[Digest, str]
+) -> Iterator[str]:
+    if digest in damaged:
+        yield f"{digest}: {damaged[digest]}"
+    elif not registry.blobs.has(name, digest):
+        yield f"{digest}: not here"
+
+
+def _digest_of(key: str) -> Digest | None:
+    _, algorithm, _, digits = key.split("/") if key.count("/") == 3 else ("", "", "", "")
+    try:
+        digest = Digest.parse(f"{algorithm}:{digits}")
+    except DigestInvalid:
+        return None
+    return digest if layout.blob(digest) == key else None

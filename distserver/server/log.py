@@ -1,0 +1,38 @@
+"""One line a request, plain or JSON, without secrets: routes and names, never queries or credentials."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from gunicorn.glogging import Logger
+
+QUIET_ROUTES = ("/healthz", "/readyz")
+
+
+class RequestLog(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's logger with our access line; access_log_format is "plain" or "json"."""
+
+    def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
+        """Write the line of a finished request; a probe that went well is not worth one."""
+        if environ.get("PATH_INFO") in QUIET_ROUTES and resp.status_code == 200:
+            return
+        fields = line(resp, environ, request_time)
+        if self.cfg.access_log_format == "json":
+            self.access_log.info(json.dumps(fields))
+        else:
+            self.access_log.info(" ".join(f"{key}={value}" for key, value in fields.items()))
+
+
+def line(resp: Any, environ: dict[str, Any], request_time: timedelta) -> dict[str, object]:
+    """What is said of a request: method, route, names, status, bytes, seconds, client."""
+    return {
+        "method": environ.get("REQUEST_METHOD", "-"),
+        "route": environ.get("distserver.route", "-"),
+        **environ.get("distserver.log", {}),
+        "status": resp.status_code,
+        "bytes": max(resp.sent, environ.get("distserver.sent", 0)),
+        "seconds": round(request_time.total_seconds(), 4),
+        "client": environ.get("REMOTE_ADDR", "-"),
+    }

@@ -1,0 +1,93 @@
+"""Our gunicorn worker: gthread with limits on silence.
+
+A small subclass, so that stock gthread stays a working choice. What it adds:
+
+* a TLS hello on a plain port is closed at once (skopeo and podman try TLS first and wait 10 s else);
+* a connection that neither takes nor gives a byte for a while is cut, in headers, bodies and answers;
+* a file leaves by sendfile with that limit, and never ends well when it ends early;
+* closing lingers in a request thread, not in the loop that accepts.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from gunicorn import util
+from gunicorn.http.errors import NoMoreData
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from distserver.server.sender import SendFile
+
+HEADER_TIMEOUT_SECONDS = 10.0
+TLS_HELLO = b"\x16"
+_NOBODY_THERE = (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK)
+
+
+class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
+    """A connection that does not wait for ever."""
+
+    def init(self) -> None:
+        """Called by a request thread before each request is read."""
+        if not self.initialized and not self.cfg.is_ssl:
+            self._refuse_tls_hello()
+        super().init()
+        self.sock.settimeout(HEADER_TIMEOUT_SECONDS)
+
+    def close(self, graceful: bool = False) -> None:
+        """Called by the loop; the request thread has lingered already (Worker.handle)."""
+        util.close(self.sock)
+
+    def _refuse_tls_hello(self) -> None:
+        self.sock.settimeout(HEADER_TIMEOUT_SECONDS)
+        if self.sock.recv(1, socket.MSG_PEEK) == TLS_HELLO:
+            raise NoMoreData
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """gthread with the limits of this module's docstring."""
+
+    def load_wsgi(self) -> None:
+        """Put what the application may use into the environment of each request."""
+        super().load_wsgi()
+        self.stall_seconds = float(self.wsgi.extensions["distserver.config"].stall_timeout_seconds)
+        self.wsgi.extensions["distserver.after_fork"]()
+        self.wsgi = self._with_extras(self.wsgi)
+
+    def accept(self, listener: socket.socket) -> None:
+        """Accept one connection; as gthread does, with our Connection."""
+        try:
+            client, address = listener.accept()
+        except OSError as exc:
+            if exc.errno not in _NOBODY_THERE:
+                raise
+            return
+        self.nr_conns += 1
+        self.enqueue_req(Connection(self.cfg, client, address, listener.getsockname()))
+
+    def handle(self, conn: Connection) -> Any:
+        """Serve a request in a thread; linger here when the connection is over."""
+        keep = super().handle(conn)
+        if not keep:
+            util.close_graceful(conn.sock)
+        return keep
+
+    def handle_request(self, req: Any, conn: Connection) -> Any:
+        """Serve one parsed request under the limit of silence."""
+        conn.sock.settimeout(self.stall_seconds)
+        try:
+            return super().handle_request(req, conn)
+        except TimeoutError:
+            self.log.info("cut %s %s: silent for %d s", req.method, req.path, self.stall_seconds)
+            return False
+
+    def _with_extras(self, app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+        def extended(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            environ["distserver.draining"] = not self.alive
+            environ["distserver.file_body"] = partial(SendFile, environ, self.stall_seconds)
+            return app(environ, start_response)
+
+        return extended
