@@ -6,9 +6,10 @@ import logging
 import os
 from pathlib import Path
 
-from backends import Backend, StorageError, initialise, open_backend, put, store_ids
 from flask import Flask
 
+from backends import Backend, initialise, open_backend, store_ids
+from backends.errors import StorageError
 from distserver.api import create_api
 from distserver.api.access import ALL, Access, Users
 from distserver.api.health import Probe
@@ -96,7 +97,9 @@ def _open(config: Config, expected: str | None) -> Backend:
 
 
 def _access(config: Config) -> Access:
-    open_to_all = config.allow_anonymous_push or (is_loopback(config.listen) and not config.users_file)
+    open_to_all = config.allow_anonymous_push or (
+        is_loopback(config.listen) and not config.users_file
+    )
     users = Users(Path(config.users_file)) if config.users_file else None
     who = "anyone" if open_to_all else "users of the users file" if users else "nobody"
     log.info("pull: anyone; push: %s", who)

@@ -36,17 +36,25 @@ class Config:
 
     listen: str = key("127.0.0.1:5000", "address and port to serve on; port 0 = any free one")
     storage: tuple[str, ...] = key((DEFAULT_STORAGE,), "where content is kept: a path or a URL")
-    state: str = key("/var/lib/distserver/state", "directory of this node's own state; safe to delete")
-    storage_id: str = key("", "id that the storage must carry; empty = the one met first, kept in state")
+    state: str = key(
+        "/var/lib/distserver/state", "directory of this node's own state; safe to delete"
+    )
+    storage_id: str = key(
+        "", "id that the storage must carry; empty = the one met first, kept in state"
+    )
     names: tuple[str, ...] = key((), "host[:port] under which clients know this server")
-    users_file: str = key("", "lines name:bcrypt[:rights], rights of pull,push,delete (default pull,push)")
+    users_file: str = key(
+        "", "lines name:bcrypt[:rights], rights of pull,push,delete (default pull,push)"
+    )
     allow_anonymous_push: bool = key(False, "let anyone push and delete, also beyond loopback")
     deletes_enabled: bool = key(True, "whether tags, manifests and blobs may be deleted at all")
     tls_cert: str = key("", "PEM file of the certificate chain; empty = plain HTTP")
     tls_key: str = key("", "PEM file of the certificate's key")
     workers: int = key(0, "processes; 0 = one for each core")
     threads: int = key(16, "requests that a worker serves at once")
-    reserve_bytes: int = key(-1, "free space that pushes leave alone; -1 = the larger of 1 GiB and 2 %")
+    reserve_bytes: int = key(
+        -1, "free space that pushes leave alone; -1 = the larger of 1 GiB and 2 %"
+    )
     manifest_cache_bytes: int = key(64 << 20, "memory for manifests, bytes a worker")
     upload_expiry_seconds: int = key(86400, "an upload without progress is given up after this")
     stall_timeout_seconds: int = key(60, "a connection that neither takes nor gives a byte is cut")
@@ -150,7 +158,12 @@ def _check(config: Config) -> None:
         raise ConfigError("log_format is plain or json")
     if len(config.storage) != 1:
         raise ConfigError("storage names one place; replica sets are not there yet")
-    for name in ("threads", "stall_timeout_seconds", "graceful_timeout_seconds", "upload_expiry_seconds"):
+    for name in (
+        "threads",
+        "stall_timeout_seconds",
+        "graceful_timeout_seconds",
+        "upload_expiry_seconds",
+    ):
         if getattr(config, name) < 1:
             raise ConfigError(f"{name} must be at least 1")
     if config.workers < 0 or config.reserve_bytes < -1 or config.manifest_cache_bytes < 0:

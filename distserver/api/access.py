@@ -51,7 +51,9 @@ def parse_users(text: str) -> dict[str, User]:
         password_hash, _, rights = rest.partition(":")
         granted = frozenset(rights.split(",")) if rights else DEFAULT_RIGHTS
         if not name or not password_hash.startswith("$2") or not granted <= ALL:
-            raise ValueError(f"line {number} is not name:bcrypt[:rights], rights of pull,push,delete")
+            raise ValueError(
+                f"line {number} is not name:bcrypt[:rights], rights of pull,push,delete"
+            )
         users[name] = User(name, password_hash.encode(), granted)
     return users
 

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable
 from typing import cast
 
-from backends import Corrupt, Full, NotFound, StorageError
 from flask import Blueprint, Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
+from backends.errors import Corrupt, Full, NotFound, StorageError
 from distserver.api.access import Access
 from distserver.api.responses import document, empty
 from distserver.oci import errors
@@ -66,7 +66,9 @@ def describe(**fields: object) -> None:
 def require_deletes() -> None:
     """Refuse a delete where deletes are switched off, tags included. Raises: Unsupported."""
     if not current_app.config["DELETES_ENABLED"]:
-        raise errors.Unsupported("deletes are switched off here", headers={"Allow": "GET, HEAD, PUT"})
+        raise errors.Unsupported(
+            "deletes are switched off here", headers={"Allow": "GET, HEAD, PUT"}
+        )
 
 
 @blueprint.get("/v2")
@@ -90,7 +92,9 @@ def _storage_error(error: StorageError) -> Response:
     if isinstance(error, Full):
         return render(errors.StorageFull(f"the storage is full: {error}"))
     if isinstance(error, Corrupt):
-        return render(errors.ServiceUnavailable("the stored content is damaged", {"damaged": str(error)}))
+        return render(
+            errors.ServiceUnavailable("the stored content is damaged", {"damaged": str(error)})
+        )
     if isinstance(error, NotFound):
         log.error("an entry vanished while it was used: %s", error)
     log.warning("storage unavailable: %s", error)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from backends import Reader
 from flask import Response, request
 
+from backends.base import Reader
 from distserver.api.base import blueprint, describe, registry, require_deletes
 from distserver.api.responses import empty, stream
 from distserver.oci.digests import Digest

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 
-from backends import Backend, HasSpace, StorageError
 from flask import Response, current_app, request
 
+from backends import Backend
+from backends.base import HasSpace
+from backends.errors import StorageError
 from distserver.api.base import blueprint
 from distserver.api.responses import document
 
@@ -71,8 +73,10 @@ def readyz() -> Response:
     state = {
         "status": "ready" if ready else "not ready",
         "draining": draining,
-        "storage": {"ok": probe.problem is None, "problem": probe.problem, "free_bytes": probe.free_bytes},
+        "storage": {
+            "ok": probe.problem is None,
+            "problem": probe.problem,
+            "free_bytes": probe.free_bytes,
+        },
     }
     return document(state, status=200 if ready else 503)
-
-

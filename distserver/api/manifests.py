@@ -10,9 +10,9 @@ from distserver.api.responses import empty
 from distserver.oci.digests import Digest
 from distserver.oci.errors import ManifestUnknown, NameUnknown, TooManyTags
 from distserver.oci.manifests import MAX_MANIFEST_BYTES
-from distserver.oci.names import check_pushable, parse_name, parse_tag
+from distserver.oci.names import Tag, check_pushable, parse_name, parse_tag
 from distserver.oci.ranges import etag_matches
-from distserver.oci.references import Reference, Tag, parse_reference
+from distserver.oci.references import Reference, parse_reference
 from distserver.registry.manifests import StoredManifest
 
 MAX_TAGS = 100

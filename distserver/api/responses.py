@@ -6,8 +6,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from backends import Reader
 from flask import Response, request
+
+from backends.base import Reader
 
 READ_BYTES = 1 << 20
 Body = Callable[[Reader, int], Iterable[bytes]]

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
-from backends import StorageError
 
+from backends.errors import StorageError
 from distserver.config import ConfigError, load
 from distserver.oci.errors import RegistryError
 
@@ -26,13 +26,17 @@ def configured(*flags: str) -> Callable[[Command], Command]:
 
     def decorate(command: Command) -> Command:
         @click.option("--config", "file", metavar="FILE", help="TOML file with the configuration.")
-        @click.option("--storage", multiple=True, metavar="URL", help="Where content is kept: a path.")
+        @click.option(
+            "--storage", multiple=True, metavar="URL", help="Where content is kept: a path."
+        )
         @click.option("--state", metavar="DIR", help="This node's own state; safe to delete.")
         @functools.wraps(command)
         def run(file: str | None, storage: tuple[str, ...], state: str | None, **rest: Any) -> Any:
             given = {flag: rest.pop(flag) for flag in flags}
             with plain_errors():
-                loaded = load(file, os.environ, {**given, "storage": storage or None, "state": state})
+                loaded = load(
+                    file, os.environ, {**given, "storage": storage or None, "state": state}
+                )
                 return command(loaded, **rest)
 
         return run

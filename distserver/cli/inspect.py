@@ -13,7 +13,8 @@ from distserver.config import Loaded
 from distserver.oci.digests import Digest
 from distserver.oci.names import parse_name
 from distserver.oci.references import Reference, parse_reference
-from distserver.registry import Registry, verify as verification
+from distserver.registry import Registry
+from distserver.registry import verify as verification
 
 
 @click.command()
@@ -87,7 +88,9 @@ def _image_line(image: verification.Image, as_json: bool) -> str:
         return json.dumps(row)
     if not image.problems:
         return f"ok       {image.name}"
-    return f"DAMAGED  {image.name}\n" + "\n".join(f"         {problem}" for problem in image.problems)
+    return f"DAMAGED  {image.name}\n" + "\n".join(
+        f"         {problem}" for problem in image.problems
+    )
 
 
 def _split(image: str) -> tuple[str, Reference]:
@@ -95,5 +98,7 @@ def _split(image: str) -> tuple[str, Reference]:
     if not separator:
         name, separator, reference = image.rpartition(":")
     if not separator or "/" in reference:
-        raise click.UsageError(f"{image!r} names neither a tag (NAME:TAG) nor a digest (NAME@DIGEST)")
+        raise click.UsageError(
+            f"{image!r} names neither a tag (NAME:TAG) nor a digest (NAME@DIGEST)"
+        )
     return parse_name(name), parse_reference(reference)

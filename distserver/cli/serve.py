@@ -6,8 +6,8 @@ import functools
 import sys
 
 import click
-from backends import StorageError
 
+from backends.errors import StorageError
 from distserver import app
 from distserver.cli.common import configured
 from distserver.config import Loaded

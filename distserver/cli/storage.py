@@ -6,9 +6,9 @@ import dataclasses
 import json
 
 import click
+
 from backends import open_backend
 from backends.check import check_storage as run_checks
-
 from distserver import app
 from distserver.cli.common import configured, plain_errors
 from distserver.config import Config, Loaded

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from backends import NotFound, Reader
-
+from backends.base import Reader
+from backends.errors import NotFound
 from distserver.oci.digests import Digest
 from distserver.oci.errors import BlobUnknown
 from distserver.registry import layout

@@ -11,8 +11,10 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from backends import Backend, Revises
 from cachetools import LRUCache
+
+from backends import Backend
+from backends.base import Revises
 
 Value = TypeVar("Value")
 Token = tuple[tuple[int, ...], ...]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from backends import Backend, NotFound
-
+from backends import Backend
+from backends.errors import NotFound
 from distserver.registry import layout
 
 

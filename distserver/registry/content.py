@@ -11,9 +11,11 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 
-from backends import Backend, Corrupt, NotFound, Reader, StorageError, Writer, put, read_all
 from cachetools import LRUCache
 
+from backends import Backend, put, read_all
+from backends.base import Reader, Writer
+from backends.errors import Corrupt, NotFound, StorageError
 from distserver.oci.digests import Digest, new_hash
 from distserver.oci.errors import DigestInvalid
 from distserver.registry import layout

@@ -8,8 +8,9 @@ import threading
 import time
 from itertools import groupby
 
-from backends import Backend, StorageError, Sweeps
-
+from backends import Backend
+from backends.base import Sweeps
+from backends.errors import StorageError
 from distserver.registry import layout
 from distserver.registry.catalog import upload_repositories
 from distserver.registry.uploads import Uploads

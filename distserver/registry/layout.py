@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 
 from distserver.oci.digests import Digest
-from distserver.oci.references import Tag
+from distserver.oci.names import Tag
 
 REPOSITORIES = "repositories/"
 CATALOG = "catalog/"

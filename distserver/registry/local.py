@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from backends import Backend, Full, HasSpace
-
+from backends import Backend
+from backends.base import HasSpace
+from backends.errors import Full
 from distserver.registry.blobs import Blobs
 from distserver.registry.catalog import Catalog
 from distserver.registry.content import Content

@@ -7,9 +7,10 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from backends import Backend, Corrupt, NotFound, Unavailable, put, read_all
 from cachetools import LRUCache
 
+from backends import Backend, put, read_all
+from backends.errors import Corrupt, NotFound, Unavailable
 from distserver.oci.digests import Digest
 from distserver.oci.errors import (
     DigestInvalid,
@@ -18,7 +19,8 @@ from distserver.oci.errors import (
     ManifestUnknown,
 )
 from distserver.oci.manifests import MAX_MANIFEST_BYTES, Manifest, parse_manifest
-from distserver.oci.references import Reference, Tag
+from distserver.oci.names import Tag
+from distserver.oci.references import Reference
 from distserver.registry import layout
 from distserver.registry.blobs import Blobs
 from distserver.registry.content import Content

@@ -11,7 +11,6 @@ import time
 from dataclasses import dataclass
 
 from backends import Backend, put
-
 from distserver.oci.digests import Digest
 from distserver.registry.cache import ValidatedCache
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from backends import Backend
-
 from distserver.oci.digests import Digest
 from distserver.oci.errors import DigestInvalid, ManifestInvalid, ManifestUnknown
 from distserver.oci.manifests import Manifest, parse_manifest, referrer_descriptor

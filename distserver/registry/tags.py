@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from backends import Backend, put
-
 from distserver.oci.digests import Digest
 from distserver.oci.errors import ManifestUnknown
-from distserver.oci.references import Tag
+from distserver.oci.names import Tag
 from distserver.registry import layout
 from distserver.registry.cache import ValidatedCache
 from distserver.registry.records import Records, RecordStore, new_nonce
@@ -42,7 +41,9 @@ class Version:
     digest: Digest | None = None
 
     def __str__(self) -> str:
-        end = f"{self.record}-{self.digest.algorithm}-{self.digest.hex}" if self.digest else "deleted"
+        end = (
+            f"{self.record}-{self.digest.algorithm}-{self.digest.hex}" if self.digest else "deleted"
+        )
         return f"{_TOP - self.counter:016x}-{self.nonce}-{end}"
 
     @classmethod
@@ -118,7 +119,9 @@ class Tags:
         """Return all tags of a repository with their digests, in no order. Raises: Unavailable. Spec: end-8."""
         manifests = self._records.read_tree(layout.manifests(name))
         prefix = layout.tags(name)
-        split = (key[len(prefix) :].partition("/") for key in self._backend.keys(prefix, settle=True))
+        split = (
+            key[len(prefix) :].partition("/") for key in self._backend.keys(prefix, settle=True)
+        )
         found: dict[Tag, Digest] = {}
         for directory, parts in groupby(split, key=lambda part: part[0]):
             tag = layout.tag_of_directory(directory)

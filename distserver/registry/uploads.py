@@ -14,14 +14,14 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from backends import Backend, NotFound, put, read_all
-
+from backends import Backend, put, read_all
+from backends.errors import NotFound
 from distserver.oci.digests import Digest
 from distserver.oci.errors import BlobUploadUnknown, ChunkOutOfOrder, DigestInvalid, SizeInvalid
 from distserver.oci.ranges import ByteRange
 from distserver.registry import layout
 from distserver.registry.blobs import Blobs
-from distserver.registry.content import READ_BYTES, Content, Hashes, fill
+from distserver.registry.content import READ_BYTES, Content, fill
 
 _PIECE = re.compile(r"([0-9]{20})-([0-9]{1,18})-([0-9a-f]{64})")
 _SESSION = re.compile(r"[0-9a-f]{32}")
@@ -220,7 +220,9 @@ class Uploads:
             self._backend.link(prefix + str(pieces[0]), layout.blob(digest))
             return
         if len(pieces) == 1 and digest.algorithm == "sha256":
-            raise DigestInvalid(f"the content has the digest sha256:{pieces[0].sha256}, not {digest}")
+            raise DigestInvalid(
+                f"the content has the digest sha256:{pieces[0].sha256}, not {digest}"
+            )
         self._content.put(digest, self._joined(prefix, pieces))
 
     def _joined(self, prefix: str, pieces: Sequence[Piece]) -> Iterator[bytes]:

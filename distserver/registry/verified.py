@@ -7,8 +7,8 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
-from backends import Corrupt, RangeInvalid, Reader
-
+from backends.base import Reader
+from backends.errors import Corrupt, RangeInvalid
 from distserver.oci.digests import Digest
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from backends import Corrupt, NotFound, read_all
-
+from backends import read_all
+from backends.errors import Corrupt, NotFound
 from distserver.oci.digests import Digest
 from distserver.oci.errors import DigestInvalid, ManifestInvalid, ManifestUnknown
 from distserver.oci.manifests import MAX_MANIFEST_BYTES, parse_manifest
@@ -57,7 +57,9 @@ def images(registry: Registry, damaged: dict[Digest, str]) -> Iterator[Image]:
         for tag, digest in sorted(tagged.items()):
             yield Image(f"{name}:{tag}", digest, tuple(_problems(registry, name, digest, damaged)))
         for digest in registry.manifests.digests(name) - set(tagged.values()):
-            yield Image(f"{name}@{digest}", digest, tuple(_problems(registry, name, digest, damaged)))
+            yield Image(
+                f"{name}@{digest}", digest, tuple(_problems(registry, name, digest, damaged))
+            )
 
 
 def _check(registry: Registry, key: str, digest: Digest) -> Checked:

@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Iterator
 from typing import Any
 
-from backends import Reader
+from backends.base import Reader
 
 READ_BYTES = 1 << 20
 SEND_BYTES = 16 << 20
@@ -22,7 +22,9 @@ class SendFile:
     client takes nothing for stall_seconds: gunicorn then closes the connection, short of its length.
     """
 
-    def __init__(self, environ: dict[str, Any], stall_seconds: float, reader: Reader, size: int) -> None:
+    def __init__(
+        self, environ: dict[str, Any], stall_seconds: float, reader: Reader, size: int
+    ) -> None:
         self._environ = environ
         self._socket = environ["gunicorn.socket"]
         self._stall_seconds = stall_seconds

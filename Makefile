@@ -1,0 +1,56 @@
+# distserver. Every target sets up what it needs; `make` alone lists them.
+SHELL := /bin/bash
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+TOOLS := .tools/.ready
+PYTEST := PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m pytest
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+run: $(READY) ## Serve a registry at 127.0.0.1:5000 with storage in ./run
+	$(PY) -m distserver serve --init --listen 127.0.0.1:5000 --storage "$(CURDIR)/run/storage" --state "$(CURDIR)/run/state"
+
+test: $(READY) ## Unit, contract and protocol tests: all that needs nothing but Python
+	$(PY) -m pytest
+
+check: lint type test ## What must be clean before a commit
+
+lint: $(READY) ## Style, formatting and import rules
+	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/lint-imports
+
+type: $(READY) ## Static types, strict
+	$(VENV)/bin/mypy
+
+components: $(TOOLS) ## Install the real clients and servers that the suites below drive (apt, Go)
+
+test-clients: $(READY) $(TOOLS) ## Push and pull with skopeo, podman, docker, containerd, crane, oras, helm …
+	$(PYTEST) tests/clients
+
+conformance: $(READY) $(TOOLS) ## The OCI conformance suite, on one process and on three
+	PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m tests.conformance.run
+
+test-faults: $(READY) $(TOOLS) ## Kill, cut, fill and lie; COUNT=full for the full counts
+	$(PYTEST) tests/faults
+
+bench: $(READY) $(TOOLS) ## Speed against nginx and docker-registry, as ratios of one run
+	PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m tests.bench.run
+
+acceptance: $(READY) $(TOOLS) ## Every table at full counts; records figures for docs/promises.md
+	DISTSERVER_TEST_COUNTS=full $(MAKE) test conformance test-clients test-faults promises
+
+promises: $(READY) ## Render docs/promises.md from the recorded figures
+	$(PY) -m tests.promises
+
+$(READY): setup.cfg constraints.txt
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --upgrade 'pip>=24' -c constraints.txt
+	$(VENV)/bin/pip install --quiet -e '.[dev]' -c constraints.txt
+	touch $@
+
+$(TOOLS): tests/components/install.sh tests/components/requirements.txt $(READY)
+	bash tests/components/install.sh
+	mkdir -p .tools && touch $@
+
+.PHONY: help run test check lint type components test-clients conformance test-faults bench acceptance promises
