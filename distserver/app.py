@@ -64,8 +64,11 @@ def open_storage(config: Config) -> Backend:
 def initialise_storage(config: Config) -> str:
     """Give an entirely empty storage its identity; return the id, also of one that has it already.
 
+    A directory that does not exist is made: whoever asks for this means this path.
     Raises: StorageError.
     """
+    if config.storage[0].startswith("/"):
+        Path(config.storage[0]).mkdir(parents=True, exist_ok=True)
     found = initialise(_open(config, None))
     remember_id(config, found)
     return found

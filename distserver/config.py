@@ -93,9 +93,16 @@ def load(
         for name, value in given.items():
             values[name] = _convert(name, value, source)
             sources[name] = source
+    if "storage" in values:
+        values["storage"] = tuple(_absolute(url) for url in values["storage"])
     config = Config(**values)
     _check(config)
     return Loaded(config, sources)
+
+
+def _absolute(url: str) -> str:
+    """A path as a full path, so that it means the same to whoever reads it later."""
+    return url if ":" in url else str(Path(url).absolute())
 
 
 def _from_file(path: str | None) -> tuple[str, dict[str, Any]]:
