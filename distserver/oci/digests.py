@@ -35,7 +35,7 @@ class Digest:
     def parse(cls, text: str) -> Digest:
         """Return the digest that text writes.
 
-        Registered algorithms that we lack (blake3) parse by the grammar and are named in the message.
+        Algorithms that we lack, such as blake3, are named in the message.
         Raises: DigestInvalid (grammar, length, upper-case hex, unsupported algorithm).
         """
         match = _GRAMMAR.fullmatch(text) if len(text) <= _MAX_TEXT else None
@@ -68,7 +68,9 @@ def parse_algorithm(text: str) -> str:
     """Return text if it names a supported algorithm. Raises: DigestInvalid."""
     if text not in ALGORITHMS:
         supported = ", ".join(ALGORITHMS)
-        raise DigestInvalid(f"unsupported digest algorithm (supported: {supported})", _shown(text))
+        raise DigestInvalid(
+            f"digest algorithm {text[:64]!r} is unsupported (supported: {supported})", _shown(text)
+        )
     return text
 
 

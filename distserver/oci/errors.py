@@ -43,7 +43,7 @@ class BlobUnknown(RegistryError):
 
 
 class BlobUploadInvalid(RegistryError):
-    """code-2: a request on an upload makes no sense. Some clients retry it, so not for bad digests."""
+    """code-2: a request on an upload makes no sense. Clients retry it, so not for bad digests."""
 
     status, code, message = 400, "BLOB_UPLOAD_INVALID", "blob upload invalid"
 

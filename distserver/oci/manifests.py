@@ -66,7 +66,7 @@ class Manifest:
 
     @property
     def blobs(self) -> tuple[Descriptor, ...]:
-        """Config and layers that a push must find in the repository; foreign layers are left out."""
+        """Config and layers that a push must find in the repository, so without foreign layers."""
         return tuple(item for item in self._own if not item.foreign)
 
     @property
@@ -81,7 +81,7 @@ class Manifest:
 
     @property
     def referrer_type(self) -> str | None:
-        """The artifactType in a list of referrers: its own, else the config's type. Spec: end-12."""
+        """The artifactType in a list of referrers: its own, else the config's type (end-12)."""
         return self.artifact_type or (self.config.media_type if self.config else None)
 
     @property
@@ -103,6 +103,7 @@ def parse_manifest(body: bytes, content_type: str | None) -> Manifest:
     except strictjson.JsonInvalid as exc:
         raise ManifestInvalid(str(exc)) from exc
     fields = _object(value, "manifest")
+    _check_version(fields)
     media_type = _media_type(fields, content_type)
     _check_shape(fields, media_type)
     return Manifest(
@@ -135,7 +136,7 @@ def referrer_descriptor(manifest: Manifest, digest: Digest, size: int) -> dict[s
 
 
 def _media_type(fields: JsonObject, content_type: str | None) -> str:
-    """Agree on one type: readers that trust the header and those that trust the body must not differ."""
+    """Return the one type that both the header and the body say, as readers trust either."""
     header = (content_type or "").partition(";")[0].strip().lower()
     inner = _text(fields, "mediaType")
     if header and inner and header != inner:
@@ -150,15 +151,17 @@ def _media_type(fields: JsonObject, content_type: str | None) -> str:
     return kind
 
 
+def _check_version(fields: JsonObject) -> None:
+    version = fields.get("schemaVersion")
+    if type(version) is not int or version != 2:
+        raise ManifestInvalid("schemaVersion must be 2 (Docker schema 1 is not accepted)")
+
+
 def _check_shape(fields: JsonObject, media_type: str) -> None:
     """Refuse what could pass for the other kind (GHSA-qq97-vm5h-rrhg)."""
-    version = fields.get("schemaVersion")
-    if version != 2 or type(version) is not int:
-        raise ManifestInvalid("schemaVersion must be 2")
-    if media_type in _INDEXES:
-        needed, banned = "manifests", ("layers", "config")
-    else:
-        needed, banned = "config", ("manifests",)
+    is_index = media_type in _INDEXES
+    needed = "manifests" if is_index else "config"
+    banned = ("layers", "config") if is_index else ("manifests",)
     if needed not in fields:
         raise ManifestInvalid(f"{needed} is missing")
     for key in banned:
@@ -176,7 +179,7 @@ def _descriptors(fields: JsonObject, key: str) -> tuple[Descriptor, ...]:
 
 
 def _descriptor(value: object, where: str) -> Descriptor:
-    """Return the descriptor that value is; unknown fields and media types are none of our business."""
+    """Return the descriptor that value is; unknown fields and media types are accepted."""
     fields = _object(value, where)
     media_type = _text(fields, "mediaType")
     if media_type is None:

@@ -24,7 +24,7 @@ class Tag(str):
 
 
 def parse_name(text: str) -> str:
-    """Return text if it is a repository name of at most MAX_NAME characters. Raises: NameInvalid."""
+    """Return text if it is a repository name, 1 to MAX_NAME characters. Raises: NameInvalid."""
     if len(text) > MAX_NAME:
         raise NameInvalid(f"repository name is longer than {MAX_NAME} characters", text[:MAX_NAME])
     if not _NAME.fullmatch(text):

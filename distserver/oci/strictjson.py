@@ -1,7 +1,7 @@
 """Owns reading JSON that strangers wrote: one meaning for everybody, or no value at all.
 
-Python's json takes UTF-16, NaN, 1e400, duplicate keys, lone surrogates and any depth; two readers of
-one manifest could then see two manifests. Here all of that is an error.
+Python's json takes UTF-16, NaN, 1e400, duplicate keys, lone surrogates and any depth; two readers
+of one manifest could then see two manifests. Here all of that is an error.
 Spec: RFC 8259; RFC 7493 (I-JSON).
 """
 
