@@ -173,9 +173,10 @@ class Filesystem:
         return twin
 
     def blank(self) -> bool:
-        """See Guarded.blank: nothing but tmp/, lost+found/, dot files and an empty _store/."""
+        """See Guarded.blank."""
+        held = Root(self._root.path, witness.anything).held()
         try:
-            return witness.blank(self._root.path)
+            return witness.blank(held.fd)
         except OSError as exc:
             raise unavailable(exc, self._root.path) from exc
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from backends.identity import DIRECTORY, MARKER_BYTES, known_ids, require
 from backends.keys import is_key
 
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NOT_CONTENT = frozenset({"tmp", "lost+found", DIRECTORY})
 
 
@@ -26,17 +27,33 @@ def anything(path: str, fd: int) -> str:
     return "."
 
 
-def blank(path: str) -> bool:
-    """Whether a directory holds nothing but what no one would miss: tmp/, lost+found/, dot files.
+def blank(fd: int) -> bool:
+    """Whether a directory holds no file but what no one would miss: tmp/, lost+found/, dot files.
+
+    Empty directories are what a check or a start that was cut short leaves.
 
     Raises: OSError.
     """
-    return all(name in _NOT_CONTENT or name.startswith(".") for name in os.listdir(path))
+    return all(
+        name in _NOT_CONTENT or name.startswith(".") or _hollow(fd, name) for name in os.listdir(fd)
+    )
+
+
+def _hollow(parent_fd: int, name: str) -> bool:
+    """Whether a name is a directory with nothing but directories in it, however deep."""
+    try:
+        fd = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent_fd)
+    except NotADirectoryError:
+        return False
+    try:
+        return all(_hollow(fd, child) for child in os.listdir(fd))
+    finally:
+        os.close(fd)
 
 
 def _markers(fd: int) -> Iterator[tuple[str, bytes]]:
     try:
-        directory = os.open(DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
+        directory = os.open(DIRECTORY, _DIRECTORY, dir_fd=fd)
     except FileNotFoundError:
         return
     try:

@@ -12,6 +12,9 @@ from distserver.oci.errors import DigestInvalid, NameInvalid
 from distserver.oci.names import check_pushable, parse_name
 from distserver.oci.ranges import ByteRange, parse_content_range, upload_range
 
+MAX_SOURCES = 1000
+"""Repositories that a mount without `from` looks into; the client uploads if none of them has it."""
+
 
 @blueprint.post("/v2/<name:name>/blobs/uploads")
 @blueprint.post("/v2/<name:name>/blobs/uploads/")
@@ -22,8 +25,7 @@ def begin(name: str) -> Response:
     check_pushable(request.host, name)
     registry().require_space()
     if "mount" in request.args:
-        mounted = _mount(name)
-        return mounted or _opened(name)
+        return _mount(name) or _opened(name)
     if "digest" in request.args:
         digest = _digest()
         registry().blobs.put(name, digest, read_body())
@@ -72,14 +74,21 @@ def cancel(name: str, session: str) -> Response:
 
 def _mount(name: str) -> Response | None:
     """Answer a mount; None when the client has to upload instead, which is never an error."""
-    try:
-        source = parse_name(request.args.get("from", ""))
-    except NameInvalid:
-        return None
     digest = Digest.parse(request.args["mount"])
-    if not registry().blobs.mount(name, digest, source):
-        return None
-    return _created(name, digest)
+    for source in _sources():
+        if registry().blobs.mount(name, digest, source):
+            return _created(name, digest)
+    return None
+
+
+def _sources() -> list[str]:
+    """Repositories to mount from: the one that the client names, else those that it may read."""
+    if "from" not in request.args:
+        return registry().catalog.names()[:MAX_SOURCES]
+    try:
+        return [parse_name(request.args["from"])]
+    except NameInvalid:
+        return []
 
 
 def _digest() -> Digest:
