@@ -2,7 +2,7 @@
 
     StorageError
     ├── NotFound       the storage said that there is no such key
-    ├── Unavailable    the storage could not be asked: timeout, stale handle, refused login, no mount
+    ├── Unavailable    could not be asked: timeout, stale handle, refused login, no mount
     ├── Full           no room for this write: disk, inodes, quota or our own reserve
     ├── Corrupt        the bytes that are stored are not the bytes that were written
     ├── RangeInvalid   a start or stop outside 0..size

@@ -1,4 +1,4 @@
-"""The composition root: makes a storage, a registry and a Flask application out of a configuration."""
+"""The composition root: a storage, a registry and a Flask application from a configuration."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def open_registry(config: Config) -> Registry:
 def open_storage(config: Config) -> Backend:
     """Open the configured storage, bound to the id that the configuration or the state remembers.
 
-    The first id that is met is remembered, so that another storage under the same path is noticed later.
+    The first id met is remembered, so that another storage under the same path is noticed.
     """
     expected = config.storage_id or remembered_id(config)
     backend = _open(config, expected)

@@ -1,7 +1,7 @@
-"""The one reader of configuration: defaults, one TOML file, DISTSERVER_* variables, flags - later ones win.
+"""The one reader of configuration: defaults, a TOML file, DISTSERVER_* variables, flags; later win.
 
-Every key is a field of Config with its default and its unit. Unknown keys and bad values stop the start
-with one message that names the key. Secrets are files, never values.
+Every key is a field of Config with its default and its unit. Unknown keys and bad values stop the
+start with one message that names the key. Secrets are files, never values.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def load(
 ) -> Loaded:
     """Read the configuration.
 
-        file     path of the TOML file; None = DISTSERVER_CONFIG, else /etc/distserver/config.toml if present
+        file     path of the TOML file; None = DISTSERVER_CONFIG, else SYSTEM_FILE if it is there
         environ  environment variables
         flags    values from the command line by key; None = not given
     Raises: ConfigError.

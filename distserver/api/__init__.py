@@ -1,4 +1,4 @@
-"""The HTTP interface of the distribution spec: parse, ask the registry, answer. One file a resource."""
+"""The HTTP interface of the distribution spec: parse, ask, answer. One file a resource."""
 
 from distserver.api.base import blueprint, create_api
 

@@ -1,6 +1,6 @@
 """Who may do what: anonymous rights by where we listen, others by a htpasswd file.
 
-Rights are pull, push and delete. Basic authentication only; unknown users cost the same work as known
+Rights are pull, push and delete. Basic authentication only; unknown users cost the work of known
 ones, and a checked password is remembered by its hash for a minute.
 """
 

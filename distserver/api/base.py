@@ -26,7 +26,7 @@ _CODES: dict[int, Callable[[str], errors.RegistryError]] = {
 
 
 class NameConverter(BaseConverter):
-    """Any text with slashes; names.parse_name decides, so that a bad name gets a spec-shaped answer."""
+    """Any text with slashes; parse_name decides, so that a bad name gets a spec-shaped answer."""
 
     regex = ".+"
     part_isolating = False

@@ -1,4 +1,4 @@
-"""`/healthz` and `/readyz`: answered from what a probe found, so that a hung storage cannot hang them."""
+"""`/healthz` and `/readyz`: told from what a probe found: a hung storage cannot hang them."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ def healthz() -> Response:
 
 @blueprint.get("/readyz")
 def readyz() -> Response:
-    """Say whether requests make sense here: not while draining, nor before the storage was ever reached.
+    """Say whether requests make sense here: not while draining, nor before the storage was seen.
 
-    A later outage is told in the body only: else every server of a site would leave service at once.
+    A later outage is told in the body only: else all servers of a site would leave service.
     """
     probe: Probe = current_app.extensions["distserver.probe"]
     probe.refresh()

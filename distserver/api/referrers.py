@@ -19,7 +19,7 @@ MAX_PAGE_BYTES = MAX_MANIFEST_BYTES - (64 << 10)
 
 @blueprint.get("/v2/<name:name>/referrers/<digest>")
 def list_referrers(name: str, digest: str) -> Response:
-    """List the referrers as an index; empty, never 404, when there are none. Spec: end-12a, end-12b."""
+    """List the referrers as an index; empty, never 404, if there are none. Spec: end-12a, b."""
     name, subject = parse_name(name), Digest.parse(digest)
     describe(name=name, digest=subject)
     wanted = request.args.get("artifactType")

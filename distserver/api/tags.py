@@ -17,4 +17,4 @@ def list_tags(name: str) -> Response:
     describe(name=name)
     if not registry().catalog.knows(name):
         raise NameUnknown(detail={"name": name})
-    return page(sorted(registry().tags.list(name)), "tags", {"name": name}, None)
+    return page(sorted(registry().tags.all(name)), "tags", {"name": name}, None)

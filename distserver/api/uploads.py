@@ -13,7 +13,7 @@ from distserver.oci.names import check_pushable, parse_name
 from distserver.oci.ranges import ByteRange, parse_content_range, upload_range
 
 MAX_SOURCES = 1000
-"""Repositories that a mount without `from` looks into; the client uploads if none of them has it."""
+"""Repositories that a mount without `from` looks into; the client uploads if none has it."""
 
 
 @blueprint.post("/v2/<name:name>/blobs/uploads")

@@ -17,8 +17,8 @@ def main() -> None:
 
     Start with:  distserver serve --init --storage ./storage --state ./state
 
-    Every command reads /etc/distserver/config.toml (or --config), then DISTSERVER_* variables, then its
-    flags. `distserver config` shows what is in force and where each value came from.
+    Every command reads /etc/distserver/config.toml (or --config), then DISTSERVER_* variables, then
+    its flags. `distserver config` shows what is in force and where each value came from.
 
     Exit codes: 0 done, 1 failed, 2 wrong use.
     """

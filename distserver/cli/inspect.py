@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 
 import click
@@ -26,7 +27,7 @@ def ls(loaded: Loaded, name: str | None, as_json: bool) -> None:
     registry = app.open_registry(loaded.config)
     names = [parse_name(name)] if name else registry.catalog.names()
     for repository in names:
-        for tag, digest in sorted(registry.tags.list(repository).items()):
+        for tag, digest in sorted(registry.tags.all(repository).items()):
             row = {"name": repository, "tag": tag, "digest": str(digest)}
             click.echo(json.dumps(row) if as_json else f"{repository}:{tag}  {digest}")
 
@@ -77,7 +78,7 @@ def _with_progress(registry: Registry) -> Iterator[verification.Checked]:
     done = 0
     for checked in verification.contents(registry):
         done += checked.size
-        if click.get_text_stream("stderr").isatty():
+        if sys.stderr.isatty():
             click.echo(f"\r{done >> 20} MiB verified", nl=False, err=True)
         yield checked
 

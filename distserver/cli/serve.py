@@ -21,7 +21,7 @@ from distserver.config import Loaded
 def serve(loaded: Loaded, init: bool) -> None:
     """Serve the registry until a signal ends it.
 
-    On loopback anyone may push. Elsewhere anyone may pull, and a push needs a user of the users file
+    On loopback anyone may push. Elsewhere anyone may pull; a push needs a user of the users file
     (see `distserver user`) or allow_anonymous_push.
 
     A storage that is not there yet does not hinder the start: the server is unready until it comes.

@@ -19,7 +19,7 @@ from distserver.config import Config, Loaded
 def init(loaded: Loaded) -> None:
     """Give an entirely empty storage its identity, once, at installation.
 
-    A storage that has one keeps it. From then on a directory without it is "not mounted", never "empty".
+    A storage that has one keeps it. From then on one without it is "not mounted", not "empty".
     """
     click.echo(app.initialise_storage(loaded.config))
 
@@ -29,7 +29,7 @@ def init(loaded: Loaded) -> None:
 def check_storage(url: str) -> None:
     """Try on URL all that the registry relies on, and clean up again.
 
-    Writes under a name of its own, so a storage in use can be checked. Exit code 1 if a check fails.
+    Writes under a name of its own: a storage in use can be checked. Exit code 1 if one fails.
     """
     with plain_errors():
         try:

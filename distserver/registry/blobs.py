@@ -14,14 +14,14 @@ from distserver.registry.records import RecordStore
 
 
 class Blobs:
-    """What end-2, end-4b, end-10 and end-11 ask. Bytes are shared, the right to read them is not."""
+    """What end-2, end-4b, end-10 and end-11 ask. Bytes are shared, rights to read are not."""
 
     def __init__(self, content: Content, records: RecordStore) -> None:
         self._content = content
         self._records = records
 
     def size(self, name: str, digest: Digest) -> int:
-        """Return the size in bytes of a blob of this repository. Raises: BlobUnknown, Unavailable."""
+        """Return the bytes of a blob of this repository. Raises: BlobUnknown, Unavailable."""
         if not self._readable(name, digest):
             raise BlobUnknown(detail={"digest": str(digest)})
         try:
@@ -50,7 +50,7 @@ class Blobs:
             raise BlobUnknown(detail={"digest": str(digest)}) from exc
 
     def put(self, name: str, digest: Digest, body: Iterable[bytes]) -> None:
-        """Store a blob that comes in one piece. Raises: DigestInvalid, what body raises, Full, Unavailable."""
+        """Store a blob that comes whole. Raises: DigestInvalid, what body raises, Full."""
         self._content.put(digest, body)
         self.record(name, digest)
 

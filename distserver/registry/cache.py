@@ -1,6 +1,6 @@
 """A small memory of answers, each validated by a revision of the directories that it came from.
 
-Only what a storage can validate in about a microsecond is kept (capability `Revises`); with any other
+Kept only where a storage can validate in about a microsecond (capability `Revises`); with any other
 storage every question is asked. Never an absence, never a right of one repository for another.
 """
 

@@ -16,7 +16,7 @@ class Catalog:
         self._backend = backend
 
     def names(self) -> list[str]:
-        """Return the names of all repositories, sorted. Raises: Unavailable. Blocks on: one listing."""
+        """Return all repositories' names, sorted. Raises: Unavailable. Blocks on: one listing."""
         return sorted(layout.repository_of(key) for key in self._backend.keys(layout.CATALOG))
 
     def knows(self, name: str) -> bool:

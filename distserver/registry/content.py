@@ -1,4 +1,4 @@
-"""Bytes under their digest: hashed while they are written, verified before they are trusted when read.
+"""Bytes under their digest: hashed when written, verified before they are trusted when read.
 
 Repositories and rights are not its business (blobs, manifests).
 """
@@ -103,7 +103,7 @@ class Content:
         return hashes.size
 
     def put_chunks(self, digest: Digest, hashes: Hashes) -> None:
-        """Store the chunk hashes of content that has more than one chunk. Raises: Full, Unavailable."""
+        """Store the chunk hashes of content of more than one chunk. Raises: Full, Unavailable."""
         if hashes.chunks:
             put(self._backend, layout.chunks(digest), hashes.chunks)
 
@@ -126,7 +126,7 @@ class Content:
     def open(self, digest: Digest, start: int = 0, stop: int | None = None) -> Reader:
         """Open content, or a half-open range of it, so that no wrong byte is ever completed.
 
-        The first read of a file in this process goes through its hash; later ones are the plain file.
+        The first read of a file in this process goes through its hash; later ones are plain.
         Raises: NotFound, RangeInvalid, Unavailable, Corrupt.
         Blocks on: opening, and reading the first chunk when the file was not verified before.
         """
@@ -143,7 +143,7 @@ class Content:
         return closing_on_error(raw, lambda: ChunkVerifier(raw, self, digest, start, stop))
 
     def raw(self, digest: Digest, start: int) -> Reader:
-        """Open content from start to its end, unverified. Raises: NotFound, RangeInvalid, Unavailable."""
+        """Open content from start on, unverified. Raises: NotFound, RangeInvalid, Unavailable."""
         return self._backend.open(layout.blob(digest), start)
 
     def chunk_hashes(self, digest: Digest, size: int) -> list[bytes] | None:

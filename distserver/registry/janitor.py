@@ -1,4 +1,4 @@
-"""The janitor: removes what nobody will finish - sessions without progress, temporaries of dead writers."""
+"""The janitor: removes sessions without progress and temporaries of dead writers."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
 """The key layout, drawn once: every key that a registry reads or writes is made here.
 
     blobs/<alg>/<2 hex>/<hex>                              bytes of blobs and manifests alike
-    chunks/<alg>/<2 hex>/<hex>                             SHA-256 of each 1 MiB of an entry larger than that
+    chunks/<alg>/<2 hex>/<hex>                             SHA-256 of each 1 MiB of a larger entry
     repositories/<name>/_blobs/<alg>/<hex>/<nonce>         this repository may read that blob
     repositories/<name>/_manifests/<alg>/<hex>/<nonce>     this repository has that manifest
-    repositories/<name>/_tags/<tag>/<version>              see tags.Version; the first key is current
+    repositories/<name>/_tags/<tag>/<version>              see tags.Version
     repositories/<name>/_referrers/<alg>/<hex>/<alg>-<hex> subject -> referrer, a hint
     repositories/<name>/_uploads/<session>/_open           the session exists
-    repositories/<name>/_uploads/<session>/<piece>         one entry per PATCH body, see uploads.Piece
+    repositories/<name>/_uploads/<session>/<piece>         one a PATCH body, see uploads.Piece
     catalog/<name>/_name                                   the repository exists, a hint
 
 Names of repositories have no component that begins with "_", so no key is a parent of another.
@@ -94,7 +94,7 @@ def repository_of(key: str) -> str:
 def tag_directory(tag: Tag) -> str:
     """Spell a tag so that file systems that ignore case cannot merge two tags.
 
-    Lower case, then "!" and the hexadecimal mask of capitals, bit i for character i, if there are any.
+    Lower case, then "!" and the hexadecimal mask of capitals, bit i for character i, if any.
     """
     mask = sum(1 << i for i, character in enumerate(tag) if character.isupper())
     return f"{tag.lower()}!{mask:x}" if mask else str(tag)

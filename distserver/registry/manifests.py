@@ -1,4 +1,4 @@
-"""Manifests of a repository, and the order of a push that makes any prefix of it a consistent store."""
+"""Manifests of a repository, and the order of a push: any prefix of it is a consistent store."""
 
 from __future__ import annotations
 
@@ -118,7 +118,9 @@ class Manifests:
         raise Unavailable(f"{digest} is being deleted at the same time")
 
     def delete(self, name: str, digest: Digest) -> None:
-        """Delete a manifest and with it every tag that names it. Raises: ManifestUnknown, Full, Unavailable.
+        """Delete a manifest and with it every tag that names it.
+
+        Raises: ManifestUnknown, Full, Unavailable.
 
         Spec: end-9.
         """

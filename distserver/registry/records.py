@@ -1,7 +1,7 @@
-"""Observed-remove records: a set in storage that needs no lock and that no returning replica can revive.
+"""Observed-remove records: a stored set that needs no lock and that no replica can revive.
 
 A record is an entry under a prefix, named by a nonce. It is live while there is no `<nonce>.gone`.
-Removing writes `.gone` for every nonce that the remover sees; a record that it does not see survives.
+Removing writes `.gone` for every nonce that the remover sees; one that it does not see survives.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class RecordStore:
         self._cache: ValidatedCache[Records] = ValidatedCache(backend, CACHE_BYTES)
 
     def read(self, prefix: str) -> Records:
-        """List the records under a prefix. Raises: Unavailable. Blocks on: one listing, or a stat."""
+        """List the records under a prefix. Raises: Unavailable. Blocks on: a listing, or a stat."""
 
         def load() -> Records:
             return sort([key[len(prefix) :] for key in self._backend.keys(prefix)])
@@ -75,7 +75,7 @@ class RecordStore:
         return nonce
 
     def ensure(self, prefix: str, data: bytes = b"") -> str:
-        """Return the nonce of a live record younger than LEASE_SECONDS, written now if there is none.
+        """Return the nonce of a live record younger than LEASE_SECONDS, written now if none is.
 
         A record that lies in the future (a clock went back) counts as old.
         Raises: Full, Unavailable.

@@ -1,6 +1,6 @@
 """Referrers: which manifests of a repository name a digest as their subject.
 
-The hints that pushes leave are filtered by live records. Manifests that an older client listed under
+The hints that pushes leave are filtered by live records. Manifests that older clients listed under
 the fallback tag of the referrers tag schema are found as well.
 """
 

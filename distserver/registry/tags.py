@@ -109,14 +109,17 @@ class Tags:
             self._write(name, tag, versions, record, digest)
 
     def delete(self, name: str, tag: Tag) -> None:
-        """Delete the tag, not what it names. Raises: ManifestUnknown, Full, Unavailable. Spec: end-9."""
+        """Delete the tag, not what it names. Spec: end-9.
+
+        Raises: ManifestUnknown, Full, Unavailable.
+        """
         versions = self._versions(name, tag)
         if self._current(name, versions) is None:
             raise ManifestUnknown(detail={"tag": str(tag)})
         self._write(name, tag, versions)
 
-    def list(self, name: str) -> dict[Tag, Digest]:
-        """Return all tags of a repository with their digests, in no order. Raises: Unavailable. Spec: end-8."""
+    def all(self, name: str) -> dict[Tag, Digest]:
+        """Return all tags of a repository with their digests. Raises: Unavailable. Spec: end-8."""
         manifests = self._records.read_tree(layout.manifests(name))
         prefix = layout.tags(name)
         split = (

@@ -1,8 +1,8 @@
 """Upload sessions as entries: any process, on any host, can go on where another stopped.
 
-A session exists while its `_open` entry does. Each body that arrives is an entry of its own, named by
-where it starts, how long it is and its SHA-256, so an acknowledged piece survives the process that took
-it, and a piece that is sent twice is the same entry.
+A session exists while its `_open` entry does. Each body is an entry of its own, named by
+where it starts, how long it is and its SHA-256: an acknowledged piece outlives the process that
+took it, and a piece that is sent twice is the same entry.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Piece:
 
     @property
     def stop(self) -> int:
+        """Offset of the first byte after it."""
         return self.start + self.size
 
     def __str__(self) -> str:
@@ -81,7 +82,7 @@ class Uploads:
         return session
 
     def size(self, name: str, session: str, user: str) -> int:
-        """Return how many bytes the session holds. Raises: BlobUploadUnknown, Unavailable. Spec: end-13."""
+        """Return how many bytes a session holds. Raises: BlobUploadUnknown, Unavailable. end-13."""
         self._require(name, session, user)
         return end_of(self._pieces(name, session))
 
@@ -134,7 +135,7 @@ class Uploads:
         self.discard(name, session)
 
     def cancel(self, name: str, session: str, user: str) -> None:
-        """End a session and forget what it holds. Raises: BlobUploadUnknown, Unavailable. Spec: end-14."""
+        """End a session, forget its bytes. Raises: BlobUploadUnknown, Unavailable. Spec: end-14."""
         self._require(name, session, user)
         self.discard(name, session)
 

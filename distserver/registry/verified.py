@@ -39,7 +39,7 @@ class _Wrapper:
 
 
 class WholeVerifier(_Wrapper):
-    """Passes a whole entry through its hash and holds the last 64 KiB back until the digest is proved.
+    """Passes a whole entry through its hash; the last 64 KiB wait until the digest is proved.
 
     An entry that is not larger than that is proved before the constructor returns.
     """
@@ -53,6 +53,7 @@ class WholeVerifier(_Wrapper):
         self._tail = memoryview(b"") if self._free else self._prove()
 
     def read(self, n: int = -1) -> bytes:
+        """See Reader.read. Raises: Corrupt before a wrong byte is returned."""
         if self._free:
             data = self._inner.read(self._free if n < 0 else min(n, self._free))
             self._hash.update(data)
@@ -75,10 +76,11 @@ class WholeVerifier(_Wrapper):
 
 
 class ChunkVerifier(_Wrapper):
-    """Reads a range chunk by chunk, each checked against its stored hash before a byte of it leaves.
+    """Reads a range chunk by chunk, each checked against its hash before a byte of it leaves.
 
-    The inner reader stands at the start of the range's first chunk. Where chunk hashes are missing or do not fit, the whole entry is verified once instead. The first
-    chunk is checked before the constructor returns.
+    The inner reader stands at the start of the range's first chunk, which is checked before the
+    constructor returns. Where chunk hashes are missing or do not fit, the whole entry is verified
+    once instead.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class ChunkVerifier(_Wrapper):
         self._fill()
 
     def read(self, n: int = -1) -> bytes:
+        """See Reader.read. Raises: Corrupt before a wrong byte is returned."""
         if not self._buffer:
             self._fill()
         n = len(self._buffer) if n < 0 else n

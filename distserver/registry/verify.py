@@ -1,4 +1,4 @@
-"""Verification of a whole storage: every byte hashed again, every image checked for what it needs."""
+"""Verification of a whole storage: every byte hashed again, every image checked for its parts."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def images(registry: Registry, damaged: dict[Digest, str]) -> Iterator[Image]:
     Raises: Unavailable.
     """
     for name in registry.catalog.names():
-        tagged = registry.tags.list(name)
+        tagged = registry.tags.all(name)
         for tag, digest in sorted(tagged.items()):
             yield Image(f"{name}:{tag}", digest, tuple(_problems(registry, name, digest, damaged)))
         for digest in registry.manifests.digests(name) - set(tagged.values()):

@@ -1,4 +1,4 @@
-"""One line a request, plain or JSON, without secrets: routes and names, never queries or credentials."""
+"""One line a request, plain or JSON, never with queries or credentials."""
 
 from __future__ import annotations
 

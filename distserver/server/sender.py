@@ -17,9 +17,10 @@ SEND_BYTES = 16 << 20
 class SendFile:
     """A response body that sends `size` bytes of a reader from where it stands.
 
-    A reader over a local file goes by sendfile from the socket that gunicorn put into the environment;
-    any other, or one under TLS, is read and yielded. Raises OSError when the reader ends early or the
-    client takes nothing for stall_seconds: gunicorn then closes the connection, short of its length.
+    A local file goes by sendfile to the socket that gunicorn put into the environment;
+    any other, or one under TLS, is read and yielded. Raises OSError when the reader ends early or
+    the client takes nothing for stall_seconds: gunicorn then closes the connection, short of its
+    length.
     """
 
     def __init__(

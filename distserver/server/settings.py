@@ -1,4 +1,4 @@
-"""gunicorn settings as data. `gunicorn -c python:distserver.server.settings 'distserver.app:create_app()'`."""
+"""gunicorn settings as data, for `gunicorn -c python:distserver.server.settings`."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 A small subclass, so that stock gthread stays a working choice. What it adds:
 
-* a TLS hello on a plain port is closed at once (skopeo and podman try TLS first and wait 10 s else);
-* a connection that neither takes nor gives a byte for a while is cut, in headers, bodies and answers;
+* a TLS hello on a plain port is closed at once (skopeo and podman try TLS first, else wait 10 s);
+* a connection that neither takes nor gives a byte for a while is cut, in headers, body and answer;
 * a file leaves by sendfile with that limit, and never ends well when it ends early;
 * closing lingers in a request thread, not in the loop that accepts.
 """
@@ -49,6 +49,8 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
 
 class Worker(ThreadWorker):  # type: ignore[misc]
     """gthread with the limits of this module's docstring."""
+
+    wsgi: Any
 
     def load_wsgi(self) -> None:
         """Put what the application may use into the environment of each request."""
