@@ -25,8 +25,6 @@ class ConfigError(ValueError):
 
 def key(default: Any, text: str) -> Any:
     """A key of the configuration: its default and what it means."""
-    if isinstance(default, tuple):
-        return field(default=default, metadata={"text": text})
     return field(default=default, metadata={"text": text})
 
 

@@ -29,7 +29,6 @@ ALL = frozenset({"pull", "push", "delete"})
 DEFAULT_RIGHTS = frozenset({"pull", "push"})
 REMEMBER_SECONDS = 60.0
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="distserver", charset="UTF-8"'}
-_NOBODY = bcrypt.hashpw(secrets.token_bytes(16), bcrypt.gensalt(10))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +67,14 @@ class Users:
         self._users: dict[str, User] = {}
         self._checked: TTLCache[bytes, str] = TTLCache(1024, REMEMBER_SECONDS, time.monotonic)
         self._key = secrets.token_bytes(32)
+        self._nobody = bcrypt.hashpw(secrets.token_bytes(16), bcrypt.gensalt(10))
 
     def authenticate(self, name: str, password: bytes) -> User | None:
         """Return the user if the password is right. Blocks on: bcrypt, once a minute a user."""
         users = self._current()
         user = users.get(name)
         proof = hmac.new(self._key, name.encode() + b"\0" + password, hashlib.sha256).digest()
-        stored = user.password_hash if user else _NOBODY
+        stored = user.password_hash if user else self._nobody
         with self._lock:
             known = self._checked.get(proof) == stored.decode()
         if known and user:
