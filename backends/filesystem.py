@@ -123,9 +123,9 @@ class Filesystem:
             raise unavailable(exc, path) from exc
         try:
             durable.place(held, path, key, mark, None)
-            _unlink_if_there(path)
         except OSError as exc:
             raise write_failure(exc, key) from exc
+        _unlink_if_there(path)
         durable.settle(held, parent(key))
 
     def revision(self, prefix: str) -> tuple[int, ...] | None:
@@ -222,8 +222,13 @@ class Filesystem:
 
 
 def _unlink_if_there(path: str) -> None:
-    """Remove the second name that a rename onto the same file leaves."""
+    """Remove the second name that a rename onto the same file leaves.
+
+    Raises: Unavailable whatever the errno, since the key is visible already.
+    """
     try:
         os.unlink(path)
     except FileNotFoundError:
         return
+    except OSError as exc:
+        raise unavailable(exc, path) from exc
