@@ -20,12 +20,12 @@ def status_of(held: Held, key: str) -> os.stat_result:
 
 def open_entry(held: Held, key: str) -> tuple[int, int]:
     """Return a descriptor and the size of an entry. Raises: OSError, as status_of."""
-    return _open(key, held.fd)
+    return open_file(key, held.fd)
 
 
 def sync_file(path: str) -> Mark:
     """Fsync a file that is no entry yet. Raises: OSError, as status_of."""
-    fd, _ = _open(path, None)
+    fd, _ = open_file(path, None)
     try:
         os.fsync(fd)
         status = os.fstat(fd)
@@ -34,7 +34,8 @@ def sync_file(path: str) -> Mark:
         close_quietly(fd)
 
 
-def _open(path: str, directory_fd: int | None) -> tuple[int, int]:
+def open_file(path: str, directory_fd: int | None) -> tuple[int, int]:
+    """Return a descriptor and the size of a file. Raises: OSError, as status_of."""
     try:
         fd = os.open(path, _FLAGS, dir_fd=directory_fd)
     except OSError as exc:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from backends.identity import DIRECTORY, MARKER_BYTES, known_ids, require
 from backends.keys import is_key
+from backends.lookups import open_file
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NOT_CONTENT = frozenset({"tmp", "lost+found", DIRECTORY})
@@ -65,12 +66,12 @@ def _markers(fd: int) -> Iterator[tuple[str, bytes]]:
 
 
 def _contents(directory: int, name: str) -> bytes:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    """Return what a marker holds; what is no file, or too large to be one, holds nothing."""
     try:
-        fd = os.open(name, flags, dir_fd=directory)
+        fd, size = open_file(name, directory)
     except FileNotFoundError:
         return b""
     try:
-        return os.read(fd, MARKER_BYTES)
+        return os.read(fd, MARKER_BYTES) if size <= MARKER_BYTES else b""
     finally:
         os.close(fd)
