@@ -70,7 +70,9 @@ def _is_stale(entry: os.DirEntry[str], max_age_seconds: float) -> bool:
         status = entry.stat(follow_symlinks=False)
     except FileNotFoundError:
         return False
-    age = abs(time.time() - status.st_mtime)
+    # A link has the time of the bytes it names: it is as young as its last new name.
+    written = status.st_mtime if status.st_nlink == 1 else status.st_ctime
+    age = abs(time.time() - written)
     return stat.S_ISREG(status.st_mode) and age >= max_age_seconds
 
 
