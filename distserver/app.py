@@ -9,7 +9,9 @@ from pathlib import Path
 from flask import Flask
 
 from backends import Backend, initialise, open_backend, store_ids
-from backends.errors import StorageError
+from backends.base import Guarded
+from backends.errors import StorageError, Unavailable
+from backends.identity import require
 from distserver.api import create_api
 from distserver.api.access import ALL, Access, Users
 from distserver.api.health import Probe
@@ -64,12 +66,17 @@ def open_storage(config: Config) -> Backend:
 def initialise_storage(config: Config) -> str:
     """Give an entirely empty storage its identity; return the id, also of one that has it already.
 
-    A directory that does not exist is made: whoever asks for this means this path.
+    A directory that does not exist is made: whoever asks for this means this path. Not so where an
+    id is known already: then a storage that is missing, empty or another is one not mounted.
     Raises: StorageError.
     """
+    backend = _open(config, None)
+    known = config.storage_id or remembered_id(config)
+    if known and isinstance(backend, Guarded):
+        return require(known, store_ids(backend), config.storage[0])
     if config.storage[0].startswith("/"):
-        Path(config.storage[0]).mkdir(parents=True, exist_ok=True)
-    found = initialise(_open(config, None))
+        _make_directory(Path(config.storage[0]))
+    found = initialise(backend)
     remember_id(config, found)
     return found
 
@@ -92,6 +99,13 @@ def remember_id(config: Config, storage_id: str) -> None:
 def initialises_by_itself(config: Config) -> bool:
     """Whether serve may initialise: only at the built-in path, which no one mounted by mistake."""
     return config.storage == (DEFAULT_STORAGE,)
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise Unavailable(f"{path}: {exc.strerror}") from exc
 
 
 def _open(config: Config, expected: str | None) -> Backend:
