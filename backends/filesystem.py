@@ -13,7 +13,6 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import TypeVar
 
 from backends import durable, lookups, temporaries, witness
@@ -38,7 +37,7 @@ class Filesystem:
     """A backend over a directory that exists.
 
     root             path; opened at the first use, not before
-    expected_id      the storage id that must be among its ids; None = any, but there must be one
+    expected_id      the storage id that must be among its ids; None = the first one met
     reserve_bytes    room that entries above 64 KiB leave; None = max(1 GiB, 2 %)
     reserve_inodes   the same for inodes; None = max(1000, 2 %)
     """
@@ -52,7 +51,7 @@ class Filesystem:
         reserve_inodes: int | None = None,
     ) -> None:
         self._reserve = (reserve_bytes, reserve_inodes)
-        self._root = Root(os.fspath(root), partial(witness.known, expected_id))
+        self._root = Root(os.fspath(root), witness.Known(expected_id))
         self._room = Room(self._root, *self._reserve)
 
     def stat(self, key: str) -> Entry:

@@ -13,14 +13,24 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NOT_CONTENT = frozenset({"tmp", "lost+found", DIRECTORY})
 
 
-def known(expected_id: str | None, path: str, fd: int) -> str:
-    """Return the path below fd of the identity file to watch.
+class Known:
+    """Recognises a storage by its identity.
 
-    expected_id   must be among the ids; None = any
-    path          of the storage, for the message
-    Raises: Unavailable, OSError.
+    expected_id   must be among the ids; None = the first one met, and that one from then on
     """
-    return f"{DIRECTORY}/{require(expected_id, set(known_ids(_markers(fd))), path)}"
+
+    def __init__(self, expected_id: str | None) -> None:
+        self._expected_id = expected_id
+
+    def __call__(self, path: str, fd: int) -> str:
+        """Return the path below fd of the identity file to watch.
+
+            path   of the storage, for the message
+        Raises: Unavailable, OSError.
+        """
+        found = require(self._expected_id, set(known_ids(_markers(fd))), path)
+        self._expected_id = found
+        return f"{DIRECTORY}/{found}"
 
 
 def anything(path: str, fd: int) -> str:
