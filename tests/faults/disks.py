@@ -37,9 +37,10 @@ def run(*command: str | Path) -> None:
     assert done.returncode == 0, (command, done.stderr)
 
 
-def unmounted(point: Path) -> bool:
+def unmounted(point: Path, *options: str) -> bool:
     """Unmount; whether it worked (not while somebody has a file open there)."""
-    return subprocess.run(["umount", point], capture_output=True, timeout=30).returncode == 0
+    command = ["umount", *options, point]
+    return subprocess.run(command, capture_output=True, timeout=30).returncode == 0
 
 
 def remount(point: Path, mode: str) -> None:

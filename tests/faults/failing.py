@@ -7,8 +7,8 @@ import os
 from typing import Any
 
 CALLS = frozenset(
-    "open close read write lseek fsync fstat stat mkdir rmdir replace link unlink scandir listdir "
-    "fstatvfs".split()
+    ("open", "close", "read", "write", "lseek", "fsync", "fstat", "stat", "mkdir", "rmdir")
+    + ("replace", "link", "unlink", "scandir", "listdir", "fstatvfs")
 )
 ERRORS = (errno.EIO, errno.ENOSPC, errno.ESTALE, errno.EDQUOT, errno.ETIMEDOUT, errno.EROFS)
 MODES = ("once", "reply lost", "from then on")
