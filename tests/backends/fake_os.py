@@ -69,6 +69,11 @@ class FakeOs:
         self._verdict = lambda call: code if len(self.calls) == number else None
         self._after = after
 
+    def die_at(self, number: int) -> None:
+        """End this process just before the call of that number, as kill -9 does."""
+        self.reset()
+        self._verdict = lambda call: os._exit(9) if len(self.calls) == number else None
+
     def fail(self, name: str, code: int, times: int = 1, where: str = "") -> None:
         """Fail the next calls of that name whose path begins so."""
         self.reset()

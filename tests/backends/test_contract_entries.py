@@ -147,6 +147,23 @@ def test_readers_see_one_version_whole_while_others_replace_it(
     assert all(one.exception() is None for one in done)
 
 
+def test_an_entry_that_is_replaced_is_never_absent(backend: Backend, reopen: Reopen) -> None:
+    put(backend, "entry", b"00")
+    put(backend, "source", b"11")
+
+    def replace() -> None:
+        for _ in range(30):
+            put(backend, "entry", b"00")
+            backend.link("source", "entry")
+
+    with ThreadPoolExecutor(1) as pool:
+        done, other = pool.submit(replace), reopen()
+        while not done.done():
+            assert read_all(other, "entry", 2) in (b"00", b"11")
+            assert "entry" in list(other.keys(""))
+    assert done.exception() is None
+
+
 def test_writers_do_not_disturb_each_other(backend: Backend) -> None:
     with backend.create() as one, backend.create() as two:
         one.write(b"1")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from backends import Backend, Filesystem, put
 from backends.base import Adopts, LocalPath, Revises
 from backends.errors import InvalidKey
+from backends.keys import is_key
 
 NO_KEYS = {
     "empty": "",
@@ -44,7 +48,7 @@ NO_KEYS = {
 KEYS = {
     "longest": "/".join(["a" * 255] * 4),
     "inner dots": "a..b/c...",
-    "every sign": "Aa0_!=+@-/._"[:-2] + "x._!=+@-",
+    "every sign": "Aa0_!=+@-/x._!=+@-",
     "tmp below": "a/tmp/x",
     "tmp as a beginning": "tmpfile",
     "conflict in a directory": "a.sync-conflict-1/b",
@@ -117,3 +121,12 @@ def test_a_refused_key_needs_no_storage(tmp_path: Path) -> None:
     """The grammar is asked before the storage: an attack reaches no kernel call."""
     with pytest.raises(InvalidKey):
         Filesystem(tmp_path / "missing").stat("../x")
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.text("aA0._!=+@-/\\~ \0\n:é%", max_size=40) | st.text(max_size=20))
+def test_no_key_leads_out_of_the_root_or_to_a_hidden_file(text: str) -> None:
+    if is_key(text):
+        assert os.path.normpath(text) == text and not text.startswith(("/", "../", "tmp/"))
+        assert text.isascii() and text.isprintable()
+        assert all(part and part[0] != "." for part in text.split("/"))

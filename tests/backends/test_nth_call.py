@@ -6,7 +6,8 @@ import errno
 import gc
 import logging
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -192,20 +193,36 @@ def _again(act: Act, place: Place) -> None:
     assert _found(place.root, act.key) == act.after
 
 
+@pytest.fixture(scope="module")
+def tally() -> Iterator[dict[tuple[str, int], tuple[int, int]]]:
+    """(act, errno) -> (calls, errors) of those that passed; a figure only of all of them."""
+    passed: dict[tuple[str, int], tuple[int, int]] = {}
+    yield passed
+    if len(passed) < len(ACTS) * len(ERRORS):
+        return
+    calls, errors = (sum(column) for column in zip(*passed.values(), strict=True))
+    record(
+        "n-th file-system call fails",
+        f"each call in turn of {len(ACTS)} storage operations (put, link, delete, adopt) fails "
+        f"with {', '.join(errno.errorcode[code] for code in ERRORS)}",
+        "never success with loss; no descriptor or temporary left after the sweep",
+        f"{calls} failed calls: {errors} clean errors, {calls - errors} successes, 0 lost, 0 left",
+    )
+
+
 @pytest.mark.parametrize("code", ERRORS, ids=errno.errorcode.get)
 @pytest.mark.parametrize("name", ACTS)
 def test_any_call_may_fail(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tally: dict[tuple[str, int], tuple[int, int]],
+    name: str,
+    code: int,
 ) -> None:
     fake = FakeOs(sync=False).install(monkeypatch)
     calls, errors = _fail_each(fake, tmp_path, ACTS[name], code, after=False, cold=False)
     assert calls >= 4 and errors >= 2
-    record(
-        "n-th file-system call fails",
-        f"backend, {name}: each call in turn fails with {errno.errorcode[code]}",
-        "never success with loss; no descriptor, no temporary left",
-        f"{calls} calls failed in turn: {errors} clean errors, {calls - errors} successes, 0 lost",
-    )
+    tally[name, code] = calls, errors
 
 
 @pytest.mark.parametrize("code", _LOST_REPLIES, ids=errno.errorcode.get)
@@ -227,6 +244,36 @@ def test_any_call_of_a_first_use_may_fail(
     fake = FakeOs(sync=False).install(monkeypatch)
     calls, _ = _fail_each(fake, tmp_path, ACTS[name], errno.EIO, after=False, cold=True)
     assert calls >= 10
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_the_process_may_die_at_any_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """What another process finds is the old or the new entry, whole; the sweep takes the rest."""
+    fake, act = FakeOs(sync=False).install(monkeypatch), ACTS[name]
+    for number in range(1, _MOST_CALLS):
+        place = _fresh(tmp_path, number, act)
+        killed = _dies(lambda: fake.die_at(number), lambda: act.act(place))  # noqa: B023
+        _judge(act, place, Unavailable() if killed else None)
+        if not killed:
+            assert number > 4
+            return
+    raise AssertionError("it never ends")
+
+
+def _dies(arm: Callable[[], None], act: Callable[[], None]) -> bool:
+    """Do it in a fork; return whether that was killed. Any error in it fails the test."""
+    child = os.fork()
+    if child == 0:
+        arm()
+        try:
+            act()
+        finally:
+            os._exit(1 if sys.exc_info()[0] else 0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, 9)
+    return code == 9
 
 
 def test_any_call_of_initialise_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
