@@ -74,6 +74,16 @@ class FakeOs:
         self.reset()
         self._verdict = lambda call: os._exit(9) if len(self.calls) == number else None
 
+    def die_raising(self, number: int, error: type[BaseException]) -> None:
+        """Raise what no one catches just before the call of that number."""
+        self.reset()
+
+        def verdict(call: Call) -> None:
+            if len(self.calls) == number:
+                raise error
+
+        self._verdict = verdict
+
     def fail(self, name: str, code: int, times: int = 1, where: str = "") -> None:
         """Fail the next calls of that name whose path begins so."""
         self.reset()
