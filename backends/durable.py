@@ -49,8 +49,11 @@ def place(held: Held, source: str, key: str, mark: Mark, source_fd: int | None) 
         except OSError as exc:
             if is_at(held, key, mark):
                 return
-            if exc.errno != errno.ENOENT:
+            if exc.errno not in (errno.ENOENT, errno.EISDIR):
                 raise
+            in_the_way = exc.errno == errno.EISDIR
+        if in_the_way:  # damage: goes if it is empty, with something in it, it stays
+            os.rmdir(key, dir_fd=held.fd)
         # The directory is new, or a delete has just removed it.
         make_directories(held, parent(key))
     raise Unavailable(f"{key}: its directory or its temporary file vanishes again and again")
