@@ -218,14 +218,23 @@ class Uploads:
         pieces = sorted(self._pieces(name, session))
         prefix = layout.upload(name, session)
         if [(p.start, p.sha256) for p in pieces] == [(0, digest.hex)]:
-            # Its SHA-256 was taken while it was written: the same proof as reading it again.
-            self._backend.link(prefix + str(pieces[0]), layout.blob(digest))
+            self._link(prefix + str(pieces[0]), pieces[0].size, digest)
             return
         if len(pieces) == 1 and digest.algorithm == "sha256":
             raise DigestInvalid(
                 f"the content has the digest sha256:{pieces[0].sha256}, not {digest}"
             )
         self._content.put(digest, self._joined(prefix, pieces))
+
+    def _link(self, key: str, size: int, digest: Digest) -> None:
+        """Publish a piece as it is.
+
+        Its SHA-256 was taken while it was written: the same proof as reading it again, unless the
+        storage has damaged it since, of which the cheap sign is its size.
+        """
+        if self._backend.stat(key).size != size:
+            raise self._content.corrupt(digest)
+        self._backend.link(key, layout.blob(digest))
 
     def _joined(self, prefix: str, pieces: Sequence[Piece]) -> Iterator[bytes]:
         for piece in pieces:
