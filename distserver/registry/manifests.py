@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,8 @@ from distserver.registry.blobs import Blobs
 from distserver.registry.content import Content
 from distserver.registry.records import RecordStore
 from distserver.registry.tags import Tags
+
+log = logging.getLogger(__name__)
 
 MAX_RECORD_BYTES = 4096
 PUSH_TRIES = 3
@@ -150,7 +153,7 @@ class Manifests:
             data = self._content.read(digest, MAX_MANIFEST_BYTES)
         except NotFound as exc:
             raise ManifestUnknown(detail={"digest": str(digest)}) from exc
-        return StoredManifest(digest, _media_type(record) or _own_media_type(digest, data), data)
+        return StoredManifest(digest, _type_of(record, digest, data), data)
 
     def _require_references(self, name: str, manifest: Manifest) -> None:
         missing = [str(digest) for digest in _references(manifest) if not self._has(name, digest)]
@@ -208,9 +211,15 @@ def _media_type(record: bytes) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _own_media_type(digest: Digest, data: bytes) -> str:
-    """The media type that the manifest itself names, for a record that was damaged."""
-    try:
-        return parse_manifest(data, None).media_type
-    except ManifestInvalid as exc:
-        raise Corrupt(f"the type of {digest} is not known any more") from exc
+def _type_of(record: bytes, digest: Digest, data: bytes) -> str:
+    """The media type that a manifest was pushed with, as its record says.
+
+    A record that is damaged, or does not fit the manifest, counts for nothing: then the type is the
+    one that the manifest names itself. Raises: Corrupt.
+    """
+    for named in (_media_type(record), None):
+        try:
+            return parse_manifest(data, named).media_type
+        except ManifestInvalid as exc:
+            log.warning("the record of %s says %s: %s", digest, named, exc)
+    raise Corrupt(f"the type of {digest} is not known any more")
