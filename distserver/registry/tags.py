@@ -9,7 +9,7 @@ version before it in force. Two writers with one counter are concurrent; the non
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -120,19 +120,37 @@ class Tags:
 
     def all(self, name: str) -> dict[Tag, Digest]:
         """Return all tags of a repository with their digests. Raises: Unavailable. Spec: end-8."""
+        return {tag: current.digest for tag, _, current in self._each(name) if current}
+
+    def waiting(self, name: str) -> dict[Tag, Digest]:
+        """Return the tags whose newest version names a manifest that has not arrived, or is lost.
+
+        Raises: Unavailable.
+        """
+        return {
+            tag: newest.digest
+            for tag, newest, current in self._each(name)
+            if newest.digest and (current.stale if current else self._is_absent(name, newest))
+        }
+
+    def _is_absent(self, name: str, version: Version) -> bool:
+        if version.digest is None:
+            return False
+        records = self._records.read(layout.manifest_records(name, version.digest))
+        return version.record not in records.gone and version.record not in records.live
+
+    def _each(self, name: str) -> Iterator[tuple[Tag, Version, Current | None]]:
+        """Yield each tag that has a version, its newest version and what it names now."""
         manifests = self._records.read_tree(layout.manifests(name))
         prefix = layout.tags(name)
         split = (
             key[len(prefix) :].partition("/") for key in self._backend.keys(prefix, settle=True)
         )
-        found: dict[Tag, Digest] = {}
         for directory, parts in groupby(split, key=lambda part: part[0]):
             tag = layout.tag_of_directory(directory)
-            versions = filter(None, [Version.parse(part[2]) for part in parts])
-            current = choose(versions, lambda digest: manifests.get(digest, _NONE))
-            if tag and current:
-                found[tag] = current.digest
-        return found
+            versions = list(filter(None, [Version.parse(part[2]) for part in parts]))
+            if tag and versions:
+                yield tag, versions[0], choose(versions, lambda d: manifests.get(d, _NONE))
 
     def _versions(self, name: str, tag: Tag) -> list[Version]:
         prefix = layout.tag(name, tag)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backends import read_all
 from backends.errors import Corrupt, NotFound
@@ -11,6 +11,7 @@ from distserver.oci.digests import Digest
 from distserver.oci.errors import DigestInvalid, ManifestInvalid, ManifestUnknown
 from distserver.oci.manifests import MAX_MANIFEST_BYTES, parse_manifest
 from distserver.registry import layout
+from distserver.registry.catalog import upload_repositories
 from distserver.registry.content import MAX_CHUNK_HASH_BYTES, READ_BYTES, Hashes
 from distserver.registry.local import Registry
 
@@ -52,14 +53,21 @@ def images(registry: Registry, damaged: dict[Digest, str]) -> Iterator[Image]:
     damaged  what contents() found
     Raises: Unavailable.
     """
-    for name in registry.catalog.names():
-        tagged = registry.tags.all(name)
-        for tag, digest in sorted(tagged.items()):
-            yield Image(f"{name}:{tag}", digest, tuple(_problems(registry, name, digest, damaged)))
-        for digest in registry.manifests.digests(name) - set(tagged.values()):
-            yield Image(
-                f"{name}@{digest}", digest, tuple(_problems(registry, name, digest, damaged))
-            )
+    listed = set(registry.catalog.names())
+    for name in sorted(listed.union(upload_repositories(registry.backend))):
+        unlisted = () if name in listed else ("its repository is missing in the catalogue",)
+        for image in _images_of(registry, name, damaged):
+            yield replace(image, problems=image.problems + unlisted)
+
+
+def _images_of(registry: Registry, name: str, damaged: dict[Digest, str]) -> Iterator[Image]:
+    for tag, digest in sorted(registry.tags.waiting(name).items()):
+        yield Image(f"{name}:{tag}", digest, (f"{digest}: the tag waits for it, it is not here",))
+    tagged = registry.tags.all(name)
+    for tag, digest in sorted(tagged.items()):
+        yield Image(f"{name}:{tag}", digest, tuple(_problems(registry, name, digest, damaged)))
+    for digest in sorted(registry.manifests.digests(name) - set(tagged.values()), key=str):
+        yield Image(f"{name}@{digest}", digest, tuple(_problems(registry, name, digest, damaged)))
 
 
 def _check(registry: Registry, key: str, digest: Digest) -> Checked:
