@@ -53,6 +53,7 @@ class World:
         self.root, self.disk = root, disk
         self.processes = [self._start(), self._start()]
         self.acknowledged: dict[str, bytes | None] = {}
+        self.given: dict[str, set[bytes | None]] = {key: {None} for key in KEYS}
         self.number = 0
 
     def _start(self) -> Filesystem:
@@ -72,10 +73,13 @@ class World:
             self.acknowledged.update({step.key: before} if before is not None else {})
         for key, data in self.acknowledged.items():
             assert self.disk.survives(key) == data, f"{key} is lost after {step}"
+        for key, known in self.given.items():
+            assert self.disk.survives(key) in known, f"{key} is there in part after {step}"
 
     def _change(self, step: Step) -> bytes | None:
         backend, self.number = self.processes[step.process], self.number + 1
         data = b"%d" % self.number
+        self.given[step.key] |= {data} | self.given[step.source]
         if step.verb == "put":
             put(backend, step.key, data)
         elif step.verb == "adopt":
