@@ -85,6 +85,38 @@ def test_a_file_in_the_place_of_a_directory_is_damage_not_absence(
     assert os.listdir(root / "tmp") == []
 
 
+PLACINGS: dict[str, Callable[[Filesystem, Path], None]] = {
+    "put": lambda files, spare: put(files, "d/key", b"x"),
+    "link": lambda files, spare: files.link("source", "d/key"),
+    "adopt": lambda files, spare: files.adopt(str(spare), "d/key"),
+}
+
+
+@pytest.mark.parametrize("how", PLACINGS)
+def test_an_empty_directory_in_the_place_of_an_entry_gives_way(
+    files: Filesystem, root: Path, tmp_path: Path, how: str
+) -> None:
+    """Damage that a push can mend."""
+    put(files, "source", b"x")
+    (tmp_path / "spare").write_bytes(b"x")
+    (root / "d" / "key").mkdir(parents=True)
+    PLACINGS[how](files, tmp_path / "spare")
+    assert read_all(files, "d/key", 9) == b"x"
+
+
+@pytest.mark.parametrize("how", PLACINGS)
+def test_a_directory_with_something_in_it_stays(
+    files: Filesystem, root: Path, tmp_path: Path, how: str
+) -> None:
+    put(files, "source", b"x")
+    (tmp_path / "spare").write_bytes(b"x")
+    put(files, "d/key/inside", b"kept")
+    with pytest.raises(Unavailable):
+        PLACINGS[how](files, tmp_path / "spare")
+    assert read_all(files, "d/key/inside", 9) == b"kept"
+    assert os.listdir(root / "tmp") == []
+
+
 def test_a_file_cut_short_while_it_is_read_is_corrupt(files: Filesystem, root: Path) -> None:
     put(files, "entry", b"0123456789")
     with files.open("entry", 2) as reader:

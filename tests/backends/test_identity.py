@@ -165,6 +165,26 @@ def test_a_listing_under_way_when_it_goes_does_not_end_as_if_complete(
         list(found)
 
 
+def test_without_a_remembered_id_the_first_one_met_is_kept(root: Path) -> None:
+    files = Filesystem(root, reserve_bytes=0)
+    put(files, "entry", b"ours")
+    _take_away(root, "swapped")
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="another storage"):
+            files.stat("entry")
+    _bring_back(root)
+    assert read_all(files, "entry", 99) == b"ours"
+
+
+def test_an_identity_that_a_merge_adds_changes_nothing(known: Filesystem, root: Path) -> None:
+    first = Filesystem(root)
+    assert first.stat("entry") == known.stat("entry")
+    (root / "_store" / "0").write_bytes(b'{"format": 1}')
+    for files in (first, known):
+        files._root.forget()
+        assert read_all(files, "entry", 9) == b"ours"
+
+
 def test_an_open_reader_survives_an_unmount(known: Filesystem, root: Path) -> None:
     with known.open("entry") as reader:
         _take_away(root, "missing")
