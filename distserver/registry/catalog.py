@@ -17,7 +17,9 @@ class Catalog:
 
     def names(self) -> list[str]:
         """Return all repositories' names, sorted. Raises: Unavailable. Blocks on: one listing."""
-        return sorted(layout.repository_of(key) for key in self._backend.keys(layout.CATALOG))
+        keys = self._backend.keys(layout.CATALOG)
+        # What others left there is no repository.
+        return sorted(layout.repository_of(key) for key in keys if key.endswith("/_name"))
 
     def knows(self, name: str) -> bool:
         """Whether a manifest was ever pushed to this repository. Raises: Unavailable."""
@@ -36,7 +38,9 @@ def upload_repositories(backend: Backend) -> Iterator[str]:
     """
     after = layout.REPOSITORIES
     while key := next(backend.keys(layout.REPOSITORIES, after), None):
-        name = layout.repository_of(key)
-        yield name
-        # "`" is the character behind "_": everything of this repository lies before it.
-        after = f"{layout.REPOSITORIES}{name}/`"
+        after = key
+        if "/_" in key:  # else a file that is not ours
+            name = layout.repository_of(key)
+            yield name
+            # "`" is the character behind "_": everything of this repository lies before it.
+            after = f"{layout.REPOSITORIES}{name}/`"
