@@ -195,9 +195,14 @@ def closing_on_error(reader: Reader, make: Callable[[], Reader]) -> Reader:
 
 
 def _identity(reader: Reader) -> Identity | None:
-    """Tell one version of a local file from every other; None where there is no file."""
+    """Tell one version of a local file from every other; None where there is no file to ask."""
     fileno = getattr(reader, "fileno", None)
     if fileno is None:
         return None
-    status = os.fstat(fileno())
+    try:
+        status = os.fstat(fileno())
+    except OSError as exc:
+        # Without an identity the content is verified now, and again next time.
+        log.warning("a stored file does not tell its identity: %s", exc)
+        return None
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
