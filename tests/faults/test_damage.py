@@ -263,3 +263,36 @@ def test_a_manifest_of_another_type_in_the_record(store: Server) -> None:
     answer = live(store)("GET", "/v2/record/type/manifests/v1")
     assert answer.body == image.manifest
     assert answer.headers["Content-Type"] == TYPE
+
+
+STRAYS = (
+    ".syncthing.x.tmp",
+    "~syncthing~x.tmp",
+    "x.sync-conflict-20261123-030204-4XOJSRQ",
+    "README",
+    "\u00fcn\u00ef",
+    "a" * 200,
+)
+
+
+def test_strange_files_everywhere(start: Callable[..., Server]) -> None:
+    """What others leave in the store's directories is no content and hurts nobody."""
+    server = start()
+    call, image, other = live(server), make_image("strange"), make_image("later")
+    push(call, "a/b", "v1", image)
+    session = call("POST", "/v2/a/b/blobs/uploads/").headers["Location"]
+    for root in [path for path in server.storage.rglob("*") if path.is_dir()]:
+        for stray in STRAYS:
+            (root / stray).write_bytes(b"stray")
+    assert_status(call("PATCH", session, image.layer), 202)
+    assert_status(call("PUT", f"{session}?digest={digest_of(image.layer)}"), 201)
+    for tag, pushed in (("v1", image), ("v2", other)):
+        push(call, "a/b", tag, pushed)
+        assert_pulls(call, "a/b", tag, pushed)
+    assert json.loads(call("GET", "/v2/a/b/tags/list").body)["tags"] == ["v1", "v2"]
+    assert json.loads(call("GET", "/v2/_catalog").body)["repositories"] == ["a/b"]
+    assert_status(call("GET", f"/v2/a/b/referrers/{image.digest}"), 200)
+    assert_status(call("DELETE", f"/v2/a/b/manifests/{other.digest}"), 202)
+    assert_status(call("GET", "/v2/a/b/manifests/v2"), 404)
+    assert "ok       a/b:v1" in verify(server)[1]
+    assert "Traceback" not in server.log

@@ -198,6 +198,50 @@ def run(
     return acknowledged
 
 
+QUESTIONS: dict[str, tuple[str, dict[str, str], bytes | None]] = {
+    "a tag": ("manifests/v1", {}, OLD.manifest),
+    "a digest": (f"manifests/{OLD.digest}", {}, OLD.manifest),
+    "a blob": (f"blobs/{digest_of(OLD.layer)}", {}, OLD.layer),
+    "a range": (f"blobs/{digest_of(OLD.layer)}", {"Range": "bytes=10-19"}, OLD.layer[10:20]),
+    "the tags": ("tags/list", {}, b'{"name": "a/old", "tags": ["moving", "other", "v1"]}'),
+    "referrers": (f"referrers/{OLD.digest}", {}, None),
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_failing_call_never_gives_a_wrong_answer(
+    question: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Reading with any call failing: the right answer, 503, or cut short; never 404."""
+    caplog.set_level(logging.CRITICAL)
+    prepare(tmp_path, "move a tag")
+    path, headers, expected = QUESTIONS[question]
+    answers: list[int] = []
+    for mode, code in itertools.product(("once", "from then on"), ERRORS[: count(3, 6)]):
+        for n in itertools.count(1):
+            failing, before = FailingOs(n, code, mode), descriptors()
+            client = create_app(config_of(tmp_path)).test_client()
+            with client, monkeypatch.context() as patch:
+                for name in MODULES:
+                    patch.setattr(importlib.import_module(f"backends.{name}"), "os", failing)
+                patch.setattr("distserver.registry.content.os", failing)
+                answer = in_process(client)("GET", f"/v2/a/old/{path}", **headers)
+            assert_status(answer, 200, 206, 503)
+            assert answer.status == 503 or expected in (None, answer.body), (n, failing.failed)
+            answers.append(answer.status)
+            del client
+            assert descriptors() == before, (n, failing.failed)
+            if not failing.reached:
+                break
+    assert 503 in answers
+    record(
+        f"n-th call: read {question}",
+        "each file-system call of a pull fails in turn with EIO, ENOSPC, ESTALE",
+        "the right answer or 503, never 404, never a wrong byte",
+        f"{len(answers)} runs: {answers.count(503)} refused, 0 wrong",
+    )
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_failing_call_loses_nothing_acknowledged(
     scenario: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
