@@ -104,7 +104,8 @@ def _storage_error(error: StorageError) -> Response:
 def _http_error(error: HTTPException) -> Response:
     """Answers of the framework (no such route, method, malformed request) in the spec's shape."""
     status = error.code or 500
-    shaped = _CODES.get(status, errors.Unsupported)(error.name)
+    other = errors.RegistryError if status >= 500 else errors.Unsupported
+    shaped = _CODES.get(status, other)(error.name)
     shaped.status = status
     shaped.headers = {k: v for k, v in error.get_headers() if k in ("Allow", "Retry-After")}
     return render(shaped)
