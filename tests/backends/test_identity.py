@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -191,21 +192,32 @@ def test_an_open_reader_survives_an_unmount(known: Filesystem, root: Path) -> No
         assert reader.read() == b"ours"
 
 
+@pytest.mark.parametrize(
+    ("call", "ask"),
+    [
+        ("stat", lambda files: files.stat("absent")),
+        ("open", lambda files: files.open("absent")),
+        ("stat", lambda files: files.link("absent", "other")),
+        ("unlink", lambda files: files.delete("absent")),
+        ("open", lambda files: list(files.keys("absent/"))),
+    ],
+    ids=["stat", "open", "link", "delete", "keys"],
+)
 def test_it_went_away_between_the_question_and_the_answer(
-    known: Filesystem, root: Path, fake: FakeOs
+    known: Filesystem, root: Path, fake: FakeOs, call: str, ask: Callable[[Filesystem], object]
 ) -> None:
     """ENOENT from a storage that is no longer in place says nothing about the key."""
-    import os
 
     def vanish(path: object, *args: object, **options: object) -> object:
         if path == "absent":
-            fake.instead.pop("stat")
+            fake.instead.pop(call)
             _take_away(root, "empty")
-        return os.stat(path, *args, **options)  # type: ignore[call-overload]
+        return getattr(os, call)(path, *args, **options)
 
-    fake.instead["stat"] = vanish
+    fake.instead[call] = vanish
     with pytest.raises(Unavailable):
-        known.stat("absent")
+        ask(known)
+    assert call not in fake.instead
 
 
 def test_an_identity_that_is_removed_makes_it_unavailable(known: Filesystem, root: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,6 +84,16 @@ def test_a_session_directory_is_never_remembered_as_synced(files: Filesystem, fa
     fake.reset()
     put(files, "r/_uploads/s/two", b"x")
     assert [call.path for call in fake.of("fsync")][1:] == ["r/_uploads/s", "r/_uploads"]
+
+
+def test_a_directory_that_somebody_removed_is_synced_anew(
+    files: Filesystem, fake: FakeOs, root: Path
+) -> None:
+    put(files, "a/b/key", b"x")
+    shutil.rmtree(root / "a")
+    fake.reset()
+    put(files, "a/b/key", b"x")
+    assert_durable(fake.calls, "a/b/key")
 
 
 def test_a_failed_sync_upwards_is_made_good_by_the_next_write(
@@ -168,8 +180,6 @@ def test_a_file_that_came_out_short_is_not_renamed(files: Filesystem, fake: Fake
 
 
 def test_short_writes_are_carried_on(files: Filesystem, fake: FakeOs) -> None:
-    import os
-
     fake.instead["write"] = lambda fd, data: os.write(fd, memoryview(data)[:3])
     put(files, "key", b"0123456789")
     assert read_all(files, "key", 99) == b"0123456789"
@@ -178,7 +188,6 @@ def test_short_writes_are_carried_on(files: Filesystem, fake: FakeOs) -> None:
 
 def test_a_lost_reply_of_a_rename_is_recognised(files: Filesystem, fake: FakeOs) -> None:
     """Over a network a reported failure does not mean that it did not happen."""
-    import os
 
     def late(*args: object, **options: object) -> None:
         os.replace(*args, **options)  # type: ignore[arg-type]
