@@ -119,7 +119,10 @@ def _read_only(path: str, flags: int, *args: int, **options: int) -> int:
     return os.open(path, flags, *args, **options)
 
 
-def test_a_full_disk_is_told_in_words(files: Filesystem, fake: FakeOs) -> None:
+def test_a_full_disk_is_told_in_words(
+    files: Filesystem, fake: FakeOs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backends.check._REVISION_SECONDS", 0.0)
     status = {"f_frsize": 1, "f_blocks": 10**9, "f_bavail": 0, "f_files": 10, "f_favail": 5}
     fake.instead["fstatvfs"] = lambda fd: SimpleNamespace(**status)
     results = {one.name: one for one in check_storage(files)}

@@ -14,6 +14,7 @@ from backends import Backend, Filesystem, put
 from backends.base import Adopts, LocalPath, Revises
 from backends.errors import InvalidKey
 from backends.keys import is_key
+from tests.counts import count
 
 NO_KEYS = {
     "empty": "",
@@ -123,7 +124,7 @@ def test_a_refused_key_needs_no_storage(tmp_path: Path) -> None:
         Filesystem(tmp_path / "missing").stat("../x")
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=count(200, 5000), deadline=None)
 @given(st.text("aA0._!=+@-/\\~ \0\n:é%", max_size=40) | st.text(max_size=20))
 def test_no_key_leads_out_of_the_root_or_to_a_hidden_file(text: str) -> None:
     if is_key(text):
