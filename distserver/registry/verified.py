@@ -41,7 +41,8 @@ class _Wrapper:
 class WholeVerifier(_Wrapper):
     """Passes a whole entry through its hash; the last 64 KiB wait until the digest is proved.
 
-    An entry that is not larger than that is proved before the constructor returns.
+    The first 1 MiB is read before the constructor returns, so that what fails there can still be
+    told; an entry that is not larger than both together is proved by then.
     """
 
     def __init__(self, inner: Reader, digest: Digest, proved: Callable[[], None]) -> None:
@@ -51,18 +52,26 @@ class WholeVerifier(_Wrapper):
         self._proved = proved
         self._free = max(0, self.size - HOLD_BACK_BYTES)
         self._tail = memoryview(b"") if self._free else self._prove()
+        self._head = memoryview(self._next(CHUNK_BYTES) if self._free else b"")
 
     def read(self, n: int = -1) -> bytes:
         """See Reader.read. Raises: Corrupt before a wrong byte is returned."""
-        if self._free:
-            data = self._inner.read(self._free if n < 0 else min(n, self._free))
-            self._hash.update(data)
-            self._free -= len(data)
-            if not self._free:
-                self._tail = self._prove()
+        if self._head:
+            n = len(self._head) if n < 0 else n
+            data, self._head = bytes(self._head[:n]), self._head[n:]
             return data
+        if self._free:
+            return self._next(n)
         n = len(self._tail) if n < 0 else n
         data, self._tail = bytes(self._tail[:n]), self._tail[n:]
+        return data
+
+    def _next(self, n: int) -> bytes:
+        data = self._inner.read(self._free if n < 0 else min(n, self._free))
+        self._hash.update(data)
+        self._free -= len(data)
+        if not self._free:
+            self._tail = self._prove()
         return data
 
     def _prove(self) -> memoryview:
