@@ -10,7 +10,7 @@ from itertools import groupby
 
 from backends import Backend
 from backends.base import Sweeps
-from backends.errors import StorageError
+from backends.errors import NotFound, StorageError
 from distserver.registry import layout
 from distserver.registry.catalog import upload_repositories
 from distserver.registry.uploads import Uploads
@@ -64,5 +64,13 @@ def _expired(backend: Backend, name: str, max_age_seconds: float) -> list[str]:
     return [
         session
         for session, group in sessions
-        if all(now - backend.stat(key).modified > max_age_seconds for key in group)
+        if all(_is_older(backend, key, now - max_age_seconds) for key in group)
     ]
+
+
+def _is_older(backend: Backend, key: str, when: float) -> bool:
+    """Whether an entry was written before; one that has just gone belongs to a session at work."""
+    try:
+        return backend.stat(key).modified < when
+    except NotFound:
+        return False
