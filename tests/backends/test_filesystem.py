@@ -14,7 +14,6 @@ from backends import Filesystem, put, read_all
 from backends.errors import Full, NotFound, StorageError, Unavailable
 from tests.backends.fake_os import FakeOs
 
-
 CODES = {
     errno.EIO: Unavailable,
     errno.EACCES: Unavailable,
