@@ -1,4 +1,4 @@
-"""Commands that a test drives. One that is missing fails the test: a skip would look like success."""
+"""Commands that a test drives. A missing one fails the test: a skip would look like success."""
 
 from __future__ import annotations
 
