@@ -28,7 +28,7 @@ _CODES: dict[int, Callable[[str], errors.RegistryError]] = {
 class NameConverter(BaseConverter):
     """Any text with slashes; parse_name decides, so that a bad name gets a spec-shaped answer."""
 
-    regex = ".+"
+    regex = r"[\s\S]+"
     part_isolating = False
 
 

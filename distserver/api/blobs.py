@@ -9,7 +9,7 @@ from distserver.api.base import blueprint, describe, registry, require_deletes
 from distserver.api.responses import empty, stream
 from distserver.oci.digests import Digest
 from distserver.oci.names import parse_name
-from distserver.oci.ranges import ByteRange, etag_matches, parse_range
+from distserver.oci.ranges import ByteRange, etag_matches, if_range_matches, parse_range
 
 
 @blueprint.get("/v2/<name:name>/blobs/<digest>")
@@ -54,8 +54,7 @@ def _head(size: int, wanted: ByteRange | None, headers: dict[str, str]) -> Respo
 
 def _wanted_range(digest: Digest, size: int) -> ByteRange | None:
     """The range to send; None = everything, also when If-Range names something else."""
-    if_range = request.headers.get("If-Range")
-    if if_range and not etag_matches(if_range, str(digest)):
+    if not if_range_matches(request.headers.get("If-Range"), str(digest)):
         return None
     return parse_range(request.headers.get("Range"), size)
 
