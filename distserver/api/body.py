@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 
 from flask import request
+from gunicorn.http.errors import ParseException
 
 from distserver.oci.errors import ManifestTooLarge, SizeInvalid, TooSlow
 
@@ -57,5 +58,5 @@ def _read(stream: object, size: int) -> bytes:
         return stream.read(size)  # type: ignore[attr-defined, no-any-return]
     except TimeoutError as exc:
         raise TooSlow from exc
-    except OSError as exc:  # the client is gone; also gunicorn's NoMoreData and bad chunk framing
+    except (OSError, ParseException) as exc:  # the client is gone, or its chunks are malformed
         raise SizeInvalid("the body ended before its end") from exc

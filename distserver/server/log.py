@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,13 @@ QUIET_ROUTES = ("/healthz", "/readyz")
 
 class RequestLog(Logger):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn's logger with our access line; access_log_format is "plain" or "json"."""
+
+    def exception(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """Write a traceback, but one line for a client that fell silent: that is no fault here."""
+        if isinstance(sys.exc_info()[1], TimeoutError):
+            self.error_log.info("cut a silent connection")
+        else:
+            super().exception(msg, *args, **kwargs)
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
         """Write the line of a finished request; a probe that went well is not worth one."""
