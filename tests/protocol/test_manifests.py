@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
+import requests
 
 from tests.live import Server
 from tests.protocol.images import (
@@ -171,14 +173,16 @@ def test_MU_07_children_may_be_blobs(repo: Repository) -> None:
 
 
 def test_MU_09_4_mb_are_fine_5_mib_are_not(repo: Repository) -> None:
-    """413 also when the length is not announced."""
+    """413; where the length is not announced, the client may only see the connection end."""
     big = image(annotations={f"k{i}": "x" * 10_000 for i in range(390)})
     repo.push("big", big)
     assert repo.get("manifests/big").content == big
     huge = image(annotations={"k": "x" * (5 << 20)})
     answer = repo.put("huge", huge)
     assert (answer.status_code, code(answer)) == (413, "MANIFEST_INVALID")
-    assert repo.put("huge", iter([huge])).status_code == 413  # type: ignore[arg-type]
+    with contextlib.suppress(requests.ConnectionError):
+        assert repo.put("huge", iter([huge])).status_code == 413  # type: ignore[arg-type]
+    assert repo.get("manifests/huge").status_code == 404
 
 
 def test_MU_10_PY_09_many_tags_at_once(repo: Repository) -> None:
