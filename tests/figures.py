@@ -1,4 +1,4 @@
-"""Measured figures of promises: recorded by the test that showed them, rendered by tests.promises."""
+"""Measured figures of promises: recorded by the tests that show them, see tests.promises."""
 
 from __future__ import annotations
 

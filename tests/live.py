@@ -124,10 +124,15 @@ def start_server(
     with log.open("ab") as output:
         offset = output.tell()
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environ)
-    match = wait_for(lambda: _listening(process, log, offset), START_SECONDS, "a listening server")
-    scheme, host, bound = match[1], match[2], int(match[3])
-    server = Server(directory, arguments, env or {}, process, f"{scheme}://{host}:{bound}", bound)
-    wait_for(lambda: _answers(server), START_SECONDS, "an answer")
+    try:
+        match = wait_for(lambda: _listening(process, log, offset), START_SECONDS, "server")
+        url, bound = f"{match[1]}://{match[2]}:{match[3]}", int(match[3])
+        server = Server(directory, arguments, env or {}, process, url, bound)
+        wait_for(lambda: _answers(server), START_SECONDS, "answer")
+    except BaseException:
+        process.kill()
+        process.wait(STOP_SECONDS)
+        raise
     return server
 
 
