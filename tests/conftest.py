@@ -31,5 +31,5 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for all tests of a run that only push to repositories of their own."""
     server = start_server(tmp_path_factory.mktemp("shared"), "--workers", "2")
     yield server
-    assert "Traceback" not in server.log
     assert server.stop() == 0
+    assert "Traceback" not in server.log

@@ -2,7 +2,7 @@
 
 A small subclass, so that stock gthread stays a working choice. What it adds:
 
-* a TLS hello on a plain port is closed at once (skopeo and podman try TLS first, else wait 10 s);
+* a TLS hello on a plain port is answered 400 and closed at once (skopeo and podman would wait 10 s);
 * a connection that neither takes nor gives a byte for a while is cut, in headers, body and answer;
 * a file leaves by sendfile with that limit, and never ends well when it ends early;
 * closing lingers in a request thread, not in the loop that accepts.
@@ -24,6 +24,8 @@ from distserver.server.sender import SendFile
 
 HEADER_TIMEOUT_SECONDS = 10.0
 TLS_HELLO = b"\x16"
+PLAIN_HERE = b"HTTP/1.0 400 Bad Request\r\nConnection: close\r\n\r\n"
+"""What Go clients recognise as "server gave HTTP response to HTTPS client" and go on plain."""
 _NOBODY_THERE = (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK)
 
 
@@ -44,6 +46,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
     def _refuse_tls_hello(self) -> None:
         self.sock.settimeout(HEADER_TIMEOUT_SECONDS)
         if self.sock.recv(1, socket.MSG_PEEK) == TLS_HELLO:
+            self.sock.sendall(PLAIN_HERE)
             raise NoMoreData
 
 

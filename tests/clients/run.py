@@ -41,6 +41,8 @@ class Client:
         self.env = environment(home)
         self.home = home
         home.mkdir(parents=True, exist_ok=True)
+        # podman and buildah refuse to start if the file that the variable names is not there.
+        (home / "auth.json").write_text('{"auths": {}}')
 
     def __call__(self, *arguments: str, stdin: str = "") -> str:
         """Run the client and return its standard output. Fails the test if the client fails."""

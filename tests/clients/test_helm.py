@@ -48,4 +48,5 @@ def test_login(guarded: Server, helm: Client) -> None:
     assert helm.attempt(*push).returncode != 0
     login = ("registry", "login", "--plain-http", guarded.host, "-u", NAME, "--password-stdin")
     helm(*login, stdin=PASSWORD)
-    assert digest_of(guarded, "charts/app", "0.1.0") == _digest(helm, *push)
+    pushed = _digest(helm, *push)
+    assert digest_of(guarded, "charts/app", "0.1.0") == pushed

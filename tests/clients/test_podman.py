@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,9 +21,12 @@ PLAIN = "--tls-verify=false"
 
 @pytest.fixture
 def podman(tmp_path: Path) -> Iterator[Client]:
-    store = ("--root", str(tmp_path / "root"), "--runroot", str(tmp_path / "run"))
-    yield Client("podman", tmp_path / "home", *store, "--storage-driver", "vfs")
-    unmount(tmp_path)
+    # podman refuses a runroot of more than 50 characters.
+    with tempfile.TemporaryDirectory(prefix="podman") as runroot:
+        store = ("--root", str(tmp_path / "root"), "--runroot", runroot)
+        yield Client("podman", tmp_path / "home", *store, "--storage-driver", "vfs")
+        unmount(Path(runroot))
+        unmount(tmp_path)
 
 
 def test_pull_and_push(
