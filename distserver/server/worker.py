@@ -2,7 +2,7 @@
 
 A small subclass, so that stock gthread stays a working choice. What it adds:
 
-* a TLS hello on a plain port is answered 400 and closed at once (skopeo and podman would wait 10 s);
+* a TLS hello on a plain port is answered 400 and closed at once (skopeo and podman else wait 10 s);
 * a connection that neither takes nor gives a byte for a while is cut, in headers, body and answer;
 * a file leaves by sendfile with that limit, and never ends well when it ends early;
 * closing lingers in a request thread, not in the loop that accepts.
