@@ -5,11 +5,13 @@ Repositories and rights are not its business (blobs, manifests).
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import os
 import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 from cachetools import LRUCache
 
@@ -27,7 +29,15 @@ READ_BYTES = 1 << 20
 MAX_CHUNK_HASH_BYTES = 64 << 20
 """Chunk hashes of a 2 TiB entry; a longer list is refused rather than read."""
 
+_WORTH_A_THREAD = 128 << 10
+
 Identity = tuple[int, int, int, int]
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    """Threads that hash beside the ones that receive; made at the first push, so after the fork."""
+    return ThreadPoolExecutor(os.cpu_count(), "hash")
 
 
 class Hashes:
@@ -41,9 +51,16 @@ class Hashes:
         self._chunks: list[bytes] = []
 
     def update(self, data: bytes) -> None:
-        """Take the next bytes of the stream."""
-        self._whole.update(data)
-        view = memoryview(data)
+        """Take the next bytes of the stream; both hashes run at once where there are two cores."""
+        if len(data) < _WORTH_A_THREAD:
+            self._whole.update(data)
+            self._update_chunks(memoryview(data))
+            return
+        whole = _threads().submit(self._whole.update, data)
+        self._update_chunks(memoryview(data))
+        whole.result()
+
+    def _update_chunks(self, view: memoryview) -> None:
         while view:
             room = CHUNK_BYTES - self.size % CHUNK_BYTES
             part, view = view[:room], view[room:]

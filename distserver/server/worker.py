@@ -23,6 +23,8 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from distserver.server.sender import SendFile
 
 HEADER_TIMEOUT_SECONDS = 10.0
+RECEIVE_BYTES = 256 << 10
+"""Read from a socket at once; gunicorn's 8 KiB cost a third of a push's processor time."""
 TLS_HELLO = b"\x16"
 PLAIN_HERE = b"HTTP/1.0 400 Bad Request\r\nConnection: close\r\n\r\n"
 """What Go clients recognise as "server gave HTTP response to HTTPS client" and go on plain."""
@@ -37,6 +39,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         if not self.initialized and not self.cfg.is_ssl:
             self._refuse_tls_hello()
         super().init()
+        self.parser.unreader.mxchunk = RECEIVE_BYTES
         self.sock.settimeout(HEADER_TIMEOUT_SECONDS)
 
     def close(self, graceful: bool = False) -> None:
