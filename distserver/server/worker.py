@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from gunicorn import util
-from gunicorn.http.errors import NoMoreData
+from gunicorn.http.errors import InvalidHeader, NoMoreData, UnsupportedTransferCoding
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from distserver.server.sender import SendFile
@@ -91,6 +91,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         except TimeoutError:
             self.log.info("cut %s %s: silent for %d s", req.method, req.path, self.stall_seconds)
             return False
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Answer what cannot be parsed; an unknown coding is the client's fault too, so no 501."""
+        if isinstance(exc, UnsupportedTransferCoding):
+            exc = InvalidHeader("Transfer-Encoding")
+        super().handle_error(req, client, addr, exc)
 
     def _with_extras(self, app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
         def extended(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
