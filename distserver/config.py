@@ -6,6 +6,7 @@ start with one message that names the key. Secrets are files, never values.
 
 from __future__ import annotations
 
+import re
 import tomllib
 import types
 import typing
@@ -75,7 +76,7 @@ def load(
 ) -> Loaded:
     """Read the configuration.
 
-        file     path of the TOML file; None = DISTSERVER_CONFIG, else SYSTEM_FILE if it is there
+        file     path of the TOML file; None = DISTSERVER_CONFIG, else DEFAULT_FILE if it is there
         environ  environment variables
         flags    values from the command line by key; None = not given
     Raises: ConfigError.
@@ -84,7 +85,7 @@ def load(
     values: dict[str, Any] = {}
     sources = {f.name: "default" for f in fields(Config)}
     for source, given in (
-        _from_file(file or environ.get(PREFIX + "CONFIG")),
+        _from_file(file or environ.get(PREFIX + "CONFIG") or None),
         ("environment", _from_environ(environ)),
         ("flag", {k: v for k, v in (flags or {}).items() if v is not None}),
     ):
@@ -100,7 +101,7 @@ def load(
 
 def _absolute(url: str) -> str:
     """A path as a full path, so that it means the same to whoever reads it later."""
-    return url if ":" in url else str(Path(url).absolute())
+    return url if "://" in url else str(Path(url).absolute())
 
 
 def _from_file(path: str | None) -> tuple[str, dict[str, Any]]:
@@ -110,7 +111,7 @@ def _from_file(path: str | None) -> tuple[str, dict[str, Any]]:
     try:
         with chosen.open("rb") as stream:
             return str(chosen), tomllib.load(stream)
-    except (OSError, tomllib.TOMLDecodeError) as exc:
+    except (OSError, ValueError) as exc:  # not there, not TOML, not UTF-8
         raise ConfigError(f"{chosen}: {exc}") from exc
 
 
@@ -127,8 +128,9 @@ def _convert(name: str, value: Any, source: str) -> Any:
         if isinstance(hint, types.GenericAlias):
             return _texts(value)
         return _SCALARS[hint](value)
-    except (TypeError, ValueError) as exc:
-        raise ConfigError(f"{source}: {name} cannot be {value!r}") from exc
+    except (TypeError, ValueError, LookupError) as exc:
+        wanted = _WANTED.get(hint, "a list of texts")
+        raise ConfigError(f"{source}: {name} cannot be {value!r}: {wanted} is wanted") from exc
 
 
 def _texts(value: Any) -> tuple[str, ...]:
@@ -144,16 +146,21 @@ def _text(value: Any) -> str:
 
 
 def _integer(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise TypeError
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if not _INTEGER.fullmatch(_text(value)):
+        raise ValueError
     return int(value)
 
 
 def _boolean(value: Any) -> bool:
-    return {True: True, False: False, "true": True, "false": False, "1": True, "0": False}[value]
+    return value if isinstance(value, bool) else _BOOLEANS[_text(value)]
 
 
+_INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _SCALARS: dict[Any, Any] = {str: _text, int: _integer, bool: _boolean}
+_WANTED = {str: "a text", int: "a whole number", bool: "true or false"}
 
 
 def _check(config: Config) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from flask import Response, request
 
 from backends.base import Reader
+from backends.errors import Corrupt
 from distserver.api.base import blueprint, describe, registry, require_deletes
 from distserver.api.responses import empty, stream
 from distserver.oci.digests import Digest
+from distserver.oci.errors import BlobUnknown
 from distserver.oci.names import parse_name
 from distserver.oci.ranges import ByteRange, etag_matches, if_range_matches, parse_range
 
@@ -17,7 +19,7 @@ def get_blob(name: str, digest: str) -> Response:
     """Send a blob, or one range of it. Spec: end-2; RFC 9110 §13, §14."""
     name, parsed = parse_name(name), Digest.parse(digest)
     describe(name=name, digest=parsed)
-    size = registry().blobs.size(name, parsed)
+    size = _size(name, parsed)
     headers = _headers(parsed)
     if etag_matches(request.headers.get("If-None-Match"), str(parsed)):
         return empty(304, headers)
@@ -38,6 +40,16 @@ def delete_blob(name: str, digest: str) -> Response:
     require_deletes()
     registry().blobs.delete(name, parsed)
     return empty(202, {"Content-Length": "0"})
+
+
+def _size(name: str, digest: Digest) -> int:
+    """The blob's size. To a HEAD a damaged blob is not there: that is how clients push it again."""
+    try:
+        return registry().blobs.size(name, digest)
+    except Corrupt:
+        if request.method == "HEAD":
+            raise BlobUnknown(detail={"damaged": str(digest)}) from None
+        raise
 
 
 def _open(name: str, digest: Digest, part: ByteRange) -> Reader:

@@ -46,10 +46,12 @@ def configured(*flags: str) -> Callable[[Command], Command]:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Turn our errors into one line on standard error and exit code 1."""
+    """Turn our errors, and those of files, into one line on standard error and exit code 1."""
     try:
         yield
     except RegistryError as exc:
         raise click.ClickException(f"{exc.code}: {exc.message}") from exc
     except (ConfigError, StorageError) as exc:
         raise click.ClickException(str(exc) or type(exc).__name__) from exc
+    except OSError as exc:
+        raise click.ClickException(f"{exc.filename}: {exc.strerror}") from exc

@@ -7,7 +7,7 @@ import json
 
 import click
 
-from backends import open_backend
+from backends import open_backend, unguarded
 from backends.check import check_storage as run_checks
 from distserver import app
 from distserver.cli.common import configured, plain_errors
@@ -29,11 +29,11 @@ def init(loaded: Loaded) -> None:
 def check_storage(url: str) -> None:
     """Try on URL all that the registry relies on, and clean up again.
 
-    Writes under a name of its own: a storage in use can be checked. Exit code 1 if one fails.
+    Writes under a name of its own: a storage in use can be checked, and one before its `init`. Exit code 1 if one fails.
     """
     with plain_errors():
         try:
-            backend = open_backend(url)
+            backend = unguarded(open_backend(url))
         except ValueError as exc:
             raise click.UsageError(str(exc)) from exc
         failed = 0

@@ -30,8 +30,10 @@ def user() -> None:
 def add(loaded: Loaded, name: str, rights: str, password_stdin: bool) -> None:
     """Add the user NAME, or give NAME a new password and rights."""
     granted = frozenset(rights.split(","))
-    if ":" in name or not name or not granted <= ALL:
-        raise click.UsageError("a name has no colon; rights are of pull, push, delete")
+    if not _is_name(name):
+        raise click.UsageError("a name is printable, has no colon and does not begin with #")
+    if not granted <= ALL:
+        raise click.UsageError("rights are of pull, push, delete")
     password = _password(password_stdin)
     if not 0 < len(password) <= 72:
         raise click.UsageError("a password has 1 to 72 bytes (bcrypt looks at no more)")
@@ -59,6 +61,17 @@ def list_users(loaded: Loaded) -> None:
         click.echo(f"{entry.name}  {','.join(sorted(entry.rights))}")
 
 
+def _is_name(name: str) -> bool:
+    """Whether a line of the users file can begin with the name and mean it."""
+    return (
+        bool(name)
+        and name == name.strip()
+        and name.isprintable()
+        and not name.startswith("#")
+        and ":" not in name
+    )
+
+
 def _password(from_stdin: bool) -> bytes:
     if from_stdin:
         return sys.stdin.readline().rstrip("\n").encode()
@@ -81,6 +94,13 @@ def _write(path: Path, users: dict[str, User]) -> None:
         for entry in users.values()
     )
     temporary = path.with_name(f".{path.name}.new")
-    temporary.touch(mode=0o600)
-    temporary.write_text("".join(lines))
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        if path.exists():  # the server may run as another user: keep what lets it read
+            os.fchown(descriptor, path.stat().st_uid, path.stat().st_gid)
+            os.fchmod(descriptor, path.stat().st_mode & 0o777)
+        stream.writelines(lines)
+        stream.flush()
+        os.fsync(descriptor)
     os.replace(temporary, path)  # noqa: PTH105  # servers never see half a file

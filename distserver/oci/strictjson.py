@@ -69,17 +69,17 @@ def _number(text: str) -> float:
 
 def _check_depth(value: object) -> None:
     level: list[object] = [value]
-    for _ in range(MAX_DEPTH + 1):
-        level = [child for node in level for child in _children(node)]
+    for _ in range(MAX_DEPTH):
+        level = [child for node in level for child in _containers(node)]
         if not level:
             return
     raise JsonInvalid("nested too deeply")
 
 
-def _children(node: object) -> list[object]:
-    if isinstance(node, dict):
-        return list(node.values())
-    return node if isinstance(node, list) else []
+def _containers(node: object) -> list[object]:
+    """The arrays and objects directly in an array or object."""
+    inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return [child for child in inner if isinstance(child, dict | list)]
 
 
 def _check_characters(value: object) -> None:

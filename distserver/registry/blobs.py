@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from backends.base import Reader
-from backends.errors import NotFound
+from backends.errors import Corrupt, NotFound
 from distserver.oci.digests import Digest
 from distserver.oci.errors import BlobUnknown
 from distserver.registry import layout
@@ -21,7 +21,7 @@ class Blobs:
         self._records = records
 
     def size(self, name: str, digest: Digest) -> int:
-        """Return the bytes of a blob of this repository. Raises: BlobUnknown, Unavailable."""
+        """Return the bytes of a blob. Raises: BlobUnknown, Unavailable, Corrupt."""
         if not self._readable(name, digest):
             raise BlobUnknown(detail={"digest": str(digest)})
         try:
@@ -30,10 +30,13 @@ class Blobs:
             raise BlobUnknown(detail={"digest": str(digest)}) from exc
 
     def has(self, name: str, digest: Digest) -> bool:
-        """Whether this repository can serve the blob. Raises: Unavailable."""
+        """Whether this repository can serve the blob: a damaged one must be pushed again.
+
+        Raises: Unavailable.
+        """
         try:
             self.size(name, digest)
-        except BlobUnknown:
+        except (BlobUnknown, Corrupt):
             return False
         return True
 

@@ -21,6 +21,7 @@ from backends.errors import Corrupt, NotFound, StorageError
 from distserver.oci.digests import Digest, new_hash
 from distserver.oci.errors import DigestInvalid
 from distserver.registry import layout
+from distserver.registry.damaged import Damaged
 from distserver.registry.verified import CHUNK_BYTES, ChunkVerifier, WholeVerifier
 
 log = logging.getLogger(__name__)
@@ -98,12 +99,19 @@ class Content:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._damaged = Damaged(backend)
         self._intact: LRUCache[Identity, bool] = LRUCache(maxsize=100_000)
         self._lock = threading.Lock()
 
     def size(self, digest: Digest) -> int:
-        """Return the size in bytes of stored content. Raises: NotFound, Unavailable."""
-        return self._backend.stat(layout.blob(digest)).size
+        """Return the size in bytes of stored content.
+
+        Raises: NotFound, Unavailable, Corrupt (the copy was found damaged before).
+        """
+        size = self._backend.stat(layout.blob(digest)).size
+        if self._damaged.has(digest):
+            raise Corrupt(str(digest))
+        return size
 
     def put(self, digest: Digest, body: Iterable[bytes]) -> int:
         """Store a stream under the digest it must have, replacing an older copy; return its size.
@@ -119,6 +127,13 @@ class Content:
         self.put_chunks(digest, hashes)
         return hashes.size
 
+    def link(self, source: str, digest: Digest) -> None:
+        """Publish a stored entry whose digest was proved while it was written.
+
+        Raises: NotFound (source), Full, Unavailable.
+        """
+        self._backend.link(source, layout.blob(digest))
+
     def put_chunks(self, digest: Digest, hashes: Hashes) -> None:
         """Store the chunk hashes of content of more than one chunk. Raises: Full, Unavailable."""
         if hashes.chunks:
@@ -128,6 +143,7 @@ class Content:
         """Store data unless an intact copy is there. Raises: Full, Unavailable."""
         try:
             if read_all(self._backend, layout.blob(digest), len(data)) == data:
+                self.proved(digest)
                 return
         except (NotFound, Corrupt):
             log.debug("no intact copy of %s, writing one", digest)
@@ -153,7 +169,10 @@ class Content:
             return reader
         if start == 0 and stop in (None, reader.size):
             return closing_on_error(
-                reader, lambda: WholeVerifier(reader, digest, lambda: self._remember(identity))
+                reader,
+                lambda: WholeVerifier(
+                    reader, digest, lambda: self._remember(identity), self.corrupt
+                ),
             )
         reader.close()
         raw = self.raw(digest, start // CHUNK_BYTES * CHUNK_BYTES)
@@ -187,9 +206,14 @@ class Content:
             self._remember(_identity(reader))
             return reader.size
 
+    def proved(self, digest: Digest) -> None:
+        """Take note that the stored copy is good: an older alarm is over. Raises: Unavailable."""
+        self._damaged.clear(digest)
+
     def corrupt(self, digest: Digest) -> Corrupt:
         """Raise the alarm about stored bytes; return the error to raise."""
         log.error("stored content is damaged: %s", digest)
+        self._damaged.mark(digest)
         return Corrupt(str(digest))
 
     def _is_intact(self, identity: Identity) -> bool:

@@ -9,6 +9,7 @@
     repositories/<name>/_uploads/<session>/_open           the session exists
     repositories/<name>/_uploads/<session>/<piece>         one a PATCH body, see uploads.Piece
     catalog/<name>/_name                                   the repository exists, a hint
+    hints/damaged/<alg>-<hex>                              that copy was found damaged
 
 Names of repositories have no component that begins with "_", so no key is a parent of another.
 Pure: no I/O.
@@ -23,6 +24,7 @@ from distserver.oci.names import Tag
 
 REPOSITORIES = "repositories/"
 CATALOG = "catalog/"
+DAMAGED = "hints/damaged/"
 OPEN = "_open"
 
 
@@ -84,6 +86,11 @@ def upload(name: str, session: str) -> str:
 def catalog(name: str) -> str:
     """Key of the hint that a repository exists."""
     return f"{CATALOG}{name}/_name"
+
+
+def damaged(digest: Digest) -> str:
+    """Key of the mark that the stored copy was found damaged."""
+    return f"{DAMAGED}{digest.algorithm}-{digest.hex}"
 
 
 def repository_of(key: str) -> str:

@@ -14,6 +14,7 @@ from backends import Backend, put, read_all
 from backends.errors import Corrupt, NotFound, Unavailable
 from distserver.oci.digests import Digest
 from distserver.oci.errors import (
+    BlobUnknown,
     DigestInvalid,
     ManifestBlobUnknown,
     ManifestInvalid,
@@ -156,12 +157,23 @@ class Manifests:
         return StoredManifest(digest, _type_of(record, digest, data), data)
 
     def _require_references(self, name: str, manifest: Manifest) -> None:
-        missing = [str(digest) for digest in _references(manifest) if not self._has(name, digest)]
+        needed = {d.digest: d.size for d in (*manifest.blobs, *manifest.children)}
+        stored = {digest: self._size(name, digest) for digest in needed}
+        missing = [str(digest) for digest, size in stored.items() if size is None]
         if missing:
             raise ManifestBlobUnknown(detail={"digests": missing})
+        wrong = [str(digest) for digest, size in needed.items() if stored[digest] != size]
+        if wrong:
+            raise ManifestInvalid("a size is not that of the content", detail={"digests": wrong})
 
-    def _has(self, name: str, digest: Digest) -> bool:
-        return self.has(name, digest) or self._blobs.has(name, digest)
+    def _size(self, name: str, digest: Digest) -> int | None:
+        """Size of what this repository has under a digest, as manifest or blob; None if nothing."""
+        try:
+            if self.has(name, digest):
+                return self._content.size(digest)
+            return self._blobs.size(name, digest)
+        except (NotFound, BlobUnknown, Corrupt):
+            return None
 
     def _announce(self, name: str, digest: Digest, manifest: Manifest) -> None:
         """Write all that is only a hint, or a lease, before the manifest itself can be seen."""
@@ -195,11 +207,6 @@ def put_once(backend: Backend, key: str) -> None:
         backend.stat(key)
     except NotFound:
         put(backend, key, b"")
-
-
-def _references(manifest: Manifest) -> list[Digest]:
-    """Digests that must be in the repository before the manifest is accepted."""
-    return [descriptor.digest for descriptor in (*manifest.blobs, *manifest.children)]
 
 
 def _media_type(record: bytes) -> str | None:

@@ -234,7 +234,7 @@ class Uploads:
         """
         if self._backend.stat(key).size != size:
             raise self._content.corrupt(digest)
-        self._backend.link(key, layout.blob(digest))
+        self._content.link(key, digest)
 
     def _joined(self, prefix: str, pieces: Sequence[Piece]) -> Iterator[bytes]:
         for piece in pieces:

@@ -28,6 +28,15 @@ class _Wrapper:
         self._inner = inner
         self.size = inner.size
 
+    def read(self, n: int = -1) -> bytes:
+        """See Reader.read. Raises: Corrupt before a wrong byte is returned."""
+        if n >= 0:
+            return self._piece(n)
+        return b"".join(iter(lambda: self._piece(CHUNK_BYTES), b""))
+
+    def _piece(self, n: int) -> bytes:
+        raise NotImplementedError
+
     def close(self) -> None:
         self._inner.close()
 
@@ -45,29 +54,32 @@ class WholeVerifier(_Wrapper):
     told; an entry that is not larger than both together is proved by then.
     """
 
-    def __init__(self, inner: Reader, digest: Digest, proved: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        inner: Reader,
+        digest: Digest,
+        proved: Callable[[], None],
+        corrupt: Callable[[Digest], Corrupt],
+    ) -> None:
         super().__init__(inner)
         self._digest = digest
         self._hash = digest.hasher()
-        self._proved = proved
+        self._proved, self._corrupt = proved, corrupt
         self._free = max(0, self.size - HOLD_BACK_BYTES)
         self._tail = memoryview(b"") if self._free else self._prove()
         self._head = memoryview(self._next(CHUNK_BYTES) if self._free else b"")
 
-    def read(self, n: int = -1) -> bytes:
-        """See Reader.read. Raises: Corrupt before a wrong byte is returned."""
+    def _piece(self, n: int) -> bytes:
         if self._head:
-            n = len(self._head) if n < 0 else n
             data, self._head = bytes(self._head[:n]), self._head[n:]
             return data
         if self._free:
             return self._next(n)
-        n = len(self._tail) if n < 0 else n
         data, self._tail = bytes(self._tail[:n]), self._tail[n:]
         return data
 
     def _next(self, n: int) -> bytes:
-        data = self._inner.read(self._free if n < 0 else min(n, self._free))
+        data = self._inner.read(min(n, self._free))
         self._hash.update(data)
         self._free -= len(data)
         if not self._free:
@@ -78,8 +90,7 @@ class WholeVerifier(_Wrapper):
         tail = read_exactly(self._inner, min(self.size, HOLD_BACK_BYTES))
         self._hash.update(tail)
         if self._hash.hexdigest() != self._digest.hex:
-            log.error("stored content is damaged: %s", self._digest)
-            raise Corrupt(str(self._digest))
+            raise self._corrupt(self._digest)
         self._proved()
         return memoryview(tail)
 
@@ -107,11 +118,9 @@ class ChunkVerifier(_Wrapper):
             content.verify(digest)
         self._fill()
 
-    def read(self, n: int = -1) -> bytes:
-        """See Reader.read. Raises: Corrupt before a wrong byte is returned."""
+    def _piece(self, n: int) -> bytes:
         if not self._buffer:
             self._fill()
-        n = len(self._buffer) if n < 0 else n
         data, self._buffer = bytes(self._buffer[:n]), self._buffer[n:]
         return data
 

@@ -76,8 +76,12 @@ def _check(registry: Registry, key: str, digest: Digest) -> Checked:
         with registry.backend.open(key) as reader:
             while data := reader.read(READ_BYTES):
                 hashes.update(data)
-        problem = None if hashes.digest == digest else f"the bytes hash to {hashes.digest}"
-        problem = problem or _check_chunks(registry, digest, hashes)
+        if hashes.digest == digest:
+            registry.content.proved(digest)
+            problem = _check_chunks(registry, digest, hashes)
+        else:
+            registry.content.corrupt(digest)
+            problem = f"the bytes hash to {hashes.digest}"
     except (Corrupt, NotFound) as exc:
         problem = str(exc)
     return Checked(key, digest, hashes.size, problem)

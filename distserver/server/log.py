@@ -9,6 +9,8 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
+from backends.errors import StorageError
+
 QUIET_ROUTES = ("/healthz", "/readyz")
 
 
@@ -16,9 +18,16 @@ class RequestLog(Logger):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn's logger with our access line; access_log_format is "plain" or "json"."""
 
     def exception(self, msg: str, *args: Any, **kwargs: Any) -> None:
-        """Write a traceback, but one line for a client that fell silent: that is no fault here."""
-        if isinstance(sys.exc_info()[1], TimeoutError):
+        """Write a traceback, but one line for what is no fault of the program.
+
+        A client that fell silent is a TimeoutError without errno; content that proves damaged in
+        the middle of an answer is a StorageError.
+        """
+        error = sys.exc_info()[1]
+        if isinstance(error, TimeoutError) and error.errno is None:
             self.error_log.info("cut a silent connection")
+        elif isinstance(error, StorageError):
+            self.error_log.error("cut an answer short: %s: %s", type(error).__name__, error)
         else:
             super().exception(msg, *args, **kwargs)
 

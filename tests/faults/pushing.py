@@ -45,15 +45,20 @@ class Acknowledged:
         found = [path for path, data in wanted.items() if call("GET", path).body != data]
         for name, digests in self.moving.items():
             answer = call("HEAD", f"/v2/{name}/manifests/latest")
-            if answer.headers.get("Docker-Content-Digest") not in digests:
+            if answer.headers.get("Docker-Content-Digest", "") not in digests:
                 found.append(f"{name}:latest is {answer} instead of one of {digests}")
         return found
 
 
 @contextmanager
-def pushing(server: Server, seed: object, threads: int = 8) -> Iterator[Acknowledged]:
-    """Push image after image from so many threads, whatever happens to the server, until left."""
-    acknowledged, stop = Acknowledged(), threading.Event()
+def pushing(
+    server: Server, seed: object, before: Acknowledged | None = None, threads: int = 8
+) -> Iterator[Acknowledged]:
+    """Push image after image from so many threads, whatever happens to the server, until left.
+
+    before  what was pushed to the same storage earlier: where its tags may still stand
+    """
+    acknowledged, stop = Acknowledged(moving=before.moving if before else {}), threading.Event()
 
     def push_on(number: int) -> None:
         rng, name = random.Random(f"{seed} {number}"), f"pusher/{number}"

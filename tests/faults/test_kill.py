@@ -40,10 +40,11 @@ def test_a_kill_loses_nothing_acknowledged(
 ) -> None:
     rng = random.Random(batch)
     server = start_server(tmp_path, "--workers", "2")
+    acknowledged = None
     try:
         for number in range(ROUNDS):
             master = rng.random() < 0.3
-            with pushing(server, f"{batch} {number}") as acknowledged:
+            with pushing(server, f"{batch} {number}", acknowledged) as acknowledged:
                 threading.Event().wait(rng.uniform(0.1, 1.2))
                 before = server.workers()
                 kill(server.pid if master else rng.choice(before))

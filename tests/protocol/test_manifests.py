@@ -193,7 +193,7 @@ def test_MU_10_PY_09_many_tags_at_once(repo: Repository) -> None:
     assert answer.status_code == 201
     assert answer.headers["OCI-Tag"].replace(" ", "").split(",") == tags
     assert repo.get("tags/list").json()["tags"] == tags
-    too_many = repo.put(sha256(image()), image(), params={"tag": [f"t{i}" for i in range(101)]})
+    too_many = repo.put(sha256(image()), image(), params={"tag": [f"t{i}" for i in range(51)]})
     assert too_many.status_code == 414
     assert repo.get("tags/list").json()["tags"] == tags
 
@@ -239,7 +239,8 @@ def test_MU_13_types(repo: Repository, body: bytes, kind: str | None, status: in
 def test_MU_14_kinds_of_content(repo: Repository) -> None:
     """No layers, empty index, nested index, inline data, custom fields, config {}."""
     child = repo.push("child", image(custom={"a": [1, None]}, artifactType="application/x.a"))
-    inner = index({"mediaType": MANIFEST, "digest": child, "size": 1})
+    size = len(repo.get(f"manifests/{child}").content)
+    inner = index({"mediaType": MANIFEST, "digest": child, "size": size})
     kept = {**descriptor(EMPTY), "data": "e30="}
     bodies = [index(), inner, index(descriptor(inner, INDEX))]
     for number, body in enumerate(bodies):
@@ -264,3 +265,13 @@ def test_MU_16_conditions_of_a_put_are_ignored(repo: Repository) -> None:
     answer = repo.ask("PUT", "manifests/v1", data=body, headers=headers)
     assert answer.status_code == 201
     assert repo.get("manifests/v1").content == body
+
+
+@pytest.mark.parametrize("delta", [-1, 1])
+def test_MU_a_size_that_is_not_that_of_the_content_is_refused(repo: Repository, delta: int) -> None:
+    """Pulls would fail at every client, and a truncated copy would never be noticed."""
+    repo.push_blob(EMPTY)
+    wrong = {**descriptor(EMPTY), "size": len(EMPTY) + delta}
+    answer = repo.put("v1", image(layers=[wrong]))
+    assert (answer.status_code, code(answer)) == (400, "MANIFEST_INVALID")
+    assert repo.get("manifests/v1").status_code == 404

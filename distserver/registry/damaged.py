@@ -1,0 +1,56 @@
+"""Which stored copies were found damaged: told to every server of a storage, until one is mended.
+
+Clients ask by HEAD before they push. A damaged copy that still counted as there would never be
+pushed again, so it counts as absent for pushes and as unavailable for pulls.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from backends import Backend, put, read_all
+from backends.errors import NotFound, StorageError
+from distserver.oci.digests import Digest
+from distserver.registry import layout
+from distserver.registry.cache import ValidatedCache
+
+log = logging.getLogger(__name__)
+
+CACHE_BYTES = 1 << 20
+MAX_MARK_BYTES = 64
+
+
+class Damaged:
+    """Marks under hints/damaged/, each holding the time of the copy that it speaks of."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._cache: ValidatedCache[frozenset[str]] = ValidatedCache(backend, CACHE_BYTES)
+
+    def has(self, digest: Digest) -> bool:
+        """Whether the copy that is stored now is marked. Raises: Unavailable."""
+        key = layout.damaged(digest)
+        if key not in self._cache.get("marks", (layout.DAMAGED,), self._load):
+            return False
+        try:
+            return read_all(self._backend, key, MAX_MARK_BYTES) == self._stamp(digest)
+        except NotFound:
+            return False
+
+    def mark(self, digest: Digest) -> None:
+        """Mark the copy that is stored now; a storage that refuses is logged, nothing more."""
+        try:
+            put(self._backend, layout.damaged(digest), self._stamp(digest))
+        except StorageError as exc:
+            log.warning("the damage of %s is not marked: %s", digest, exc)
+
+    def clear(self, digest: Digest) -> None:
+        """Forget the mark of a copy that was replaced or proved. Raises: Unavailable."""
+        if self.has(digest):
+            self._backend.delete(layout.damaged(digest))
+
+    def _load(self) -> frozenset[str]:
+        return frozenset(self._backend.keys(layout.DAMAGED))
+
+    def _stamp(self, digest: Digest) -> bytes:
+        return repr(self._backend.stat(layout.blob(digest)).modified).encode()
