@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import islice
+
 from flask import Response, g, request
 
 from distserver.api.base import blueprint, describe, registry
@@ -81,10 +84,10 @@ def _mount(name: str) -> Response | None:
     return None
 
 
-def _sources() -> list[str]:
+def _sources() -> Iterable[str]:
     """Repositories to mount from: the one that the client names, else those that it may read."""
     if "from" not in request.args:
-        return registry().catalog.names()[:MAX_SOURCES]
+        return islice(registry().catalog.with_content(), MAX_SOURCES)
     try:
         return [parse_name(request.args["from"])]
     except NameInvalid:

@@ -29,7 +29,8 @@ def init(loaded: Loaded) -> None:
 def check_storage(url: str) -> None:
     """Try on URL all that the registry relies on, and clean up again.
 
-    Writes under a name of its own: a storage in use can be checked, and one before its `init`. Exit code 1 if one fails.
+    Writes under a name of its own: a storage can be checked in use, and before its `init`.
+    Exit code 1 if one fails.
     """
     with plain_errors():
         try:

@@ -21,6 +21,13 @@ class Catalog:
         # What others left there is no repository.
         return sorted(layout.repository_of(key) for key in keys if key.endswith("/_name"))
 
+    def with_content(self) -> Iterator[str]:
+        """Yield each name that has anything stored, also one that no manifest was pushed to yet.
+
+        Raises: Unavailable. Blocks on: a look-up a repository.
+        """
+        return upload_repositories(self._backend)
+
     def knows(self, name: str) -> bool:
         """Whether a manifest was ever pushed to this repository. Raises: Unavailable."""
         try:

@@ -12,7 +12,6 @@ SECONDS = 300.0
 _PREFIX = "OCI Conformance Test/"
 _OFF_BEFORE_1_1 = "not a part of version 1.0"
 _NOT_IN_RELEASE = "the suite asks for it only in versions after 1.1"
-_NO_ANONYMOUS_MOUNT = "a mount without from= is answered 202, an upload: optional in the spec"
 _MOUNTS = ("sha256 blobs/mount anonymous", "sha512 blobs/mount anonymous")
 _CANCELS = ("sha256 blobs/post cancel", "sha512 blobs/post cancel")
 _REFERRERS = ("empty", "artifacts-with-subject", "index-with-subject", "missing-subject")
@@ -24,10 +23,9 @@ KNOWN_SKIPS: dict[str, dict[str, str]] = {
         **{f"{name}/referrers": _OFF_BEFORE_1_1 for name in _REFERRERS},
     },
     "1.1": {
-        **{f"{name}/blob-mount-anonymous": _NO_ANONYMOUS_MOUNT for name in _MOUNTS},
         **{f"{name}/blob-post-cancel": _NOT_IN_RELEASE for name in _CANCELS},
     },
-    "dev": {f"{name}/blob-mount-anonymous": _NO_ANONYMOUS_MOUNT for name in _MOUNTS},
+    "dev": {},
 }
 
 

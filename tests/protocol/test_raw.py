@@ -21,9 +21,12 @@ def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that cuts what is silent for a second."""
     env = {"DISTSERVER_STALL_TIMEOUT_SECONDS": "1"}
     server = start_server(tmp_path_factory.mktemp("hasty"), "--workers", "1", env=env)
-    yield server
-    assert "Traceback" not in server.log
-    assert server.stop() == 0
+    try:
+        yield server
+        assert "Traceback" not in server.log
+        assert server.stop() == 0
+    finally:
+        server.kill()
 
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
@@ -63,10 +66,9 @@ def test_PY_02_a_client_that_takes_nothing_is_cut(hasty: Server, name: str) -> N
     size = 32 << 20
     digest = repo.push_blob(bytes(size))
     with connected(hasty) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 18)
         sock.sendall(request("GET", f"/v2/{name}/blobs/{digest}"))
         wait_for(lambda: "takes nothing" in hasty.log or "cut GET" in hasty.log, 15, "cut")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         assert len(read_all(sock)) < size
 
 

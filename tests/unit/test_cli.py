@@ -132,6 +132,8 @@ def test_config_says_where_each_value_came_from(env: dict[str, str]) -> None:
 
 def test_check_storage(tmp_path: Path) -> None:
     assert run({}, "check-storage", str(tmp_path)).exit_code == 0
-    assert list(tmp_path.iterdir()) == []
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    env = {"DISTSERVER_STATE": str(tmp_path / "state")}
+    assert run(env, "init", "--storage", str(tmp_path)).exit_code == 0
     assert run({}, "check-storage", "gopher://x").exit_code == 2
     assert run({}, "check-storage", str(tmp_path / "none")).exit_code == 1
