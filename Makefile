@@ -40,6 +40,9 @@ bench: $(READY) $(TOOLS) ## Speed against nginx and docker-registry, as ratios o
 acceptance: $(READY) $(TOOLS) ## Every table at full counts; records figures for docs/promises.md
 	DISTSERVER_TEST_COUNTS=full $(MAKE) test conformance test-clients test-faults promises
 
+docs: $(READY) ## Render docs/configuration.md from the code
+	$(PY) -m distserver config --markdown > docs/configuration.md
+
 promises: $(READY) ## Render docs/promises.md from the recorded figures
 	$(PY) -m tests.promises
 
@@ -53,4 +56,4 @@ $(TOOLS): tests/components/install.sh tests/components/requirements.txt $(READY)
 	bash tests/components/install.sh
 	mkdir -p .tools && touch $@
 
-.PHONY: help run test check lint type components test-clients conformance test-faults bench acceptance promises
+.PHONY: help run test check lint type components test-clients conformance test-faults bench acceptance docs promises

@@ -47,9 +47,13 @@ def check_storage(url: str) -> None:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.option("--markdown", is_flag=True, help="The page docs/configuration.md: all defaults.")
 @configured()
-def config(loaded: Loaded, as_json: bool) -> None:
+def config(loaded: Loaded, as_json: bool, markdown: bool) -> None:
     """Show every key of the configuration, its value and where it came from."""
+    if markdown:
+        click.echo(reference(), nl=False)
+        return
     values = dataclasses.asdict(loaded.config)
     if as_json:
         rows = {k: {"value": v, "source": loaded.sources[k]} for k, v in values.items()}
@@ -58,3 +62,27 @@ def config(loaded: Loaded, as_json: bool) -> None:
     texts = {field.name: field.metadata["text"] for field in dataclasses.fields(Config)}
     for name, value in values.items():
         click.echo(f"{name} = {json.dumps(value)}\n    {texts[name]}  [{loaded.sources[name]}]")
+
+
+def reference() -> str:
+    """Return docs/configuration.md, made from Config so that it cannot be out of date."""
+    rows = (
+        f"| `{field.name}` | `{json.dumps(field.default)}` | {field.metadata['text']} |\n"
+        for field in dataclasses.fields(Config)
+    )
+    return _PAGE + "".join(rows)
+
+
+_PAGE = """\
+# Configuration
+
+Made by `distserver config --markdown`; do not edit.
+
+One TOML file (`--config`, else `DISTSERVER_CONFIG`, else `/etc/distserver/config.toml` where it is
+there), then variables `DISTSERVER_<KEY>`, then flags; the later ones win. Lists are separated by
+commas in variables. An unknown key or a bad value stops the start with one line that names it.
+`distserver config` shows what is in force.
+
+| key | default | meaning |
+|---|---|---|
+"""
