@@ -97,15 +97,7 @@ class Uploads:
         Raises: BlobUploadUnknown, ChunkOutOfOrder, SizeInvalid (nothing was added then), what the
         body raises, Full, Unavailable. Spec: end-5.
         """
-        self._require(name, session, user)
-        pieces = self._pieces(name, session)
-        end = end_of(pieces)
-        if at and at.start != end:
-            raise ChunkOutOfOrder(detail={"offset": end})
-        piece = self._write(name, session, body, at or ByteRange(end, end), pieces)
-        if piece is None:
-            return end
-        return self._settle(name, session, piece)
+        return self._append(name, session, user, body, at)[1]
 
     def finish(
         self,
@@ -123,14 +115,17 @@ class Uploads:
         """
         if last is None and self._finished_before(name, session, user, digest):
             return
-        before = self._pieces(name, session)
-        if last:
-            self.append(name, session, user, *last)
+        added = self._append(name, session, user, *last)[0] if last else None
         try:
             self._publish(name, session, digest)
-        except DigestInvalid:
-            self._take_back(name, session, before)
-            raise
+        except (DigestInvalid, NotFound) as exc:
+            if added:
+                self._backend.delete(layout.upload(name, session) + str(added))
+            if isinstance(exc, DigestInvalid):
+                raise
+            # Another request on this session took a piece away between our listing and our look.
+            offset = end_of(self._pieces(name, session))
+            raise ChunkOutOfOrder(detail={"offset": offset}) from exc
         self._blobs.record(name, digest)
         self.discard(name, session)
 
@@ -155,10 +150,17 @@ class Uploads:
             raise
         return False
 
-    def _take_back(self, name: str, session: str, before: Sequence[Piece]) -> None:
-        for piece in self._pieces(name, session):
-            if piece not in before:
-                self._backend.delete(layout.upload(name, session) + str(piece))
+    def _append(
+        self, name: str, session: str, user: str, body: Iterable[bytes], at: ByteRange | None
+    ) -> tuple[Piece | None, int]:
+        """As append; returns also the piece that was added."""
+        self._require(name, session, user)
+        pieces = self._pieces(name, session)
+        end = end_of(pieces)
+        if at and at.start != end:
+            raise ChunkOutOfOrder(detail={"offset": end})
+        piece = self._write(name, session, body, at or ByteRange(end, end), pieces)
+        return piece, end if piece is None else self._settle(name, session, piece)
 
     def _require(self, name: str, session: str, user: str) -> None:
         if not _SESSION.fullmatch(session):

@@ -47,9 +47,12 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     env = {"DISTSERVER_USERS_FILE": str(users), **_certificate(directory)}
     with warnings.catch_warnings(action="ignore"):
         server = start_server(directory, "--workers", "1", env=env)
-    yield server
-    assert "Traceback" not in server.log
-    assert server.stop() == 0
+    try:
+        yield server
+        assert "Traceback" not in server.log
+        assert server.stop() == 0
+    finally:
+        server.kill()
 
 
 def _line(name: str, rights: str) -> str:

@@ -22,7 +22,7 @@ ROWS = (
     *_rows("RF", 8),
     *_rows("DL", 5),
     *("EX-01", "EX-02", "AU-04", "AU-05", "AU-08"),
-    *_rows("PY", 10, 1, 7, 8),  # PY-01, 07, 08 are settings of gunicorn that others build on
+    *_rows("PY", 11, 1, 7, 8),  # PY-01, 07, 08 are settings of gunicorn that others build on
 )
 
 

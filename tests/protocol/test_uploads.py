@@ -229,7 +229,7 @@ def test_a_finished_session_is_unknown_but_its_put_may_be_repeated(repo: Reposit
     assert repo.close(location, sha256(b"never pushed")).status_code == 404
 
 
-def test_BU_27_a_killed_worker_loses_no_acknowledged_byte(
+def test_BU_27_PY_11_a_killed_worker_loses_no_acknowledged_byte(
     start: Callable[..., Server], name: str, tmp_path: Path
 ) -> None:
     """Another worker goes on with the session."""

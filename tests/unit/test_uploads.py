@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backends import Memory
+from backends.errors import NotFound
 from distserver.oci.digests import Digest
 from distserver.oci.errors import BlobUploadUnknown, ChunkOutOfOrder, DigestInvalid, SizeInvalid
 from distserver.oci.ranges import ByteRange
@@ -76,6 +79,35 @@ def test_a_wrong_digest_leaves_the_session_as_it_was(registry: Registry) -> None
         registry.uploads.finish("a", session, "", Digest.of(b"other"), ([b"tail"], None))
     assert registry.uploads.size("a", session, "") == 4
     registry.uploads.finish("a", session, "", Digest.of(b"good"))
+
+
+def test_a_wrong_digest_takes_back_nothing_of_another_request(registry: Registry) -> None:
+    """A chunk that another request added behind ours, and that was acknowledged, stays."""
+    session = registry.uploads.begin("a", "")
+
+    def body() -> Iterator[bytes]:
+        yield b"ours"
+        registry.uploads.append("a", session, "", [b"theirs"], None)
+
+    with pytest.raises((DigestInvalid, ChunkOutOfOrder)):
+        registry.uploads.finish("a", session, "", Digest.of(b"other"), (body(), None))
+    assert registry.uploads.size("a", session, "") == len(b"theirs")
+
+
+def test_a_piece_that_vanishes_while_it_is_joined_is_no_outage(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = registry.uploads.begin("a", "")
+    for text in (b"one", b"two"):
+        registry.uploads.append("a", session, "", [text], None)
+
+    def vanished(*_: object) -> None:
+        raise NotFound("a piece")
+
+    monkeypatch.setattr(registry.backend, "open", vanished)
+    monkeypatch.setattr(registry.uploads, "_require", lambda *_: None)
+    with pytest.raises(ChunkOutOfOrder):
+        registry.uploads.finish("a", session, "", Digest.of(b"onetwo"))
 
 
 def test_a_lost_answer_can_be_asked_again(registry: Registry) -> None:
