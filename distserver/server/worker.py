@@ -5,7 +5,8 @@ A small subclass, so that stock gthread stays a working choice. What it adds:
 * a TLS hello on a plain port is answered 400 and closed at once (skopeo and podman else wait 10 s);
 * a connection that neither takes nor gives a byte for a while is cut, in headers, body and answer;
 * a file leaves by sendfile with that limit, and never ends well when it ends early;
-* closing lingers in a request thread, not in the loop that accepts.
+* closing lingers in a request thread, not in the loop that accepts;
+* a worker that ends closes its port at once and only then waits for its transfers.
 """
 
 from __future__ import annotations
@@ -75,6 +76,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             return
         self.nr_conns += 1
         self.enqueue_req(Connection(self.cfg, client, address, listener.getsockname()))
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Stop accepting; when the worker ends, close the port as well.
+
+        gthread keeps it open until the last transfer is over: who connects meanwhile would wait
+        for an answer that never comes, and a new server could not take the port.
+        """
+        super().set_accept_enabled(enabled)
+        if not enabled and not (self.alive and self.is_parent_alive()):
+            for listener in self.sockets:
+                listener.close()
 
     def handle(self, conn: Connection) -> Any:
         """Serve a request in a thread; linger here when the connection is over."""

@@ -87,5 +87,5 @@ check_commands() {
 install_packages
 check_commands
 install_tools
-.venv/bin/pip install --quiet -r tests/components/requirements.txt
+.venv/bin/pip install --quiet -r tests/components/requirements.txt -c constraints.txt
 echo "components are ready: ${commands[*]} and $(ls "$bin" | xargs)"
