@@ -16,9 +16,11 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from tests.bench.peers import Peer, docker_registry, nginx, ours
 from tests.bench.scenarios import QUICK, Image, Sample, Sizes, fill, scenarios, seed
+from tests.figures import record
 
 RESULTS = Path(__file__).parent.parent.parent / "build" / "bench"
 PROGRAMS = ("nginx", "docker-registry", "wrk")
@@ -40,6 +42,8 @@ def main() -> int:
     rows = [_row(name, units[name], peers) for name, peers in samples.items()]
     _write(rows, arguments.directory, sizes)
     _print(rows)
+    if not arguments.quick:
+        _record(rows)
     return 0
 
 
@@ -124,6 +128,14 @@ def _write(rows: list[dict[str, object]], directory: str, sizes: Sizes) -> None:
     about = {"sizes": vars(sizes), "directory": directory, "cores": os.cpu_count()}
     path.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
     print(f"written: {path.relative_to(RESULTS.parent.parent)}\n")
+
+
+def _record(rows: list[dict[str, Any]]) -> None:
+    """Keep each scenario's figure with its ratios to the peers of the same run."""
+    for row in rows:
+        ratios = ", ".join(f"{ratio:.2f} x {peer}" for peer, ratio in row["ratios"].items())
+        mine = _cell(row["unit"], row["peers"]["distserver"])
+        record("Speed", row["scenario"], "reported; more than 1 x is better", f"{mine}; {ratios}")
 
 
 def _print(rows: list[dict[str, object]]) -> None:

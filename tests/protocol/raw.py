@@ -20,13 +20,13 @@ def connected(server: Server) -> Iterator[socket.socket]:
 
 def read_all(sock: socket.socket) -> bytes:
     """What comes until the other side closes; a reset is such a close. Raises: TimeoutError."""
-    received = b""
+    received: list[bytes] = []
     try:
-        while data := sock.recv(65536):
-            received += data
+        while data := sock.recv(1 << 20):
+            received.append(data)
     except ConnectionResetError:
-        return received
-    return received
+        return b"".join(received)
+    return b"".join(received)
 
 
 def exchange(server: Server, data: bytes, *, end: bool = False) -> bytes:
