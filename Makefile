@@ -31,14 +31,14 @@ test-clients: $(READY) $(TOOLS) ## Push and pull with skopeo, podman, docker, co
 conformance: $(READY) $(TOOLS) ## The OCI conformance suite, on one process and on three
 	PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m tests.conformance.run
 
-test-faults: $(READY) $(TOOLS) ## Kill, cut, fill and lie; COUNT=full for the full counts
+test-faults: $(READY) $(TOOLS) ## Kill, cut, fill and damage; TEST_COUNTS=full as in acceptance
 	$(PYTEST) tests/faults
 
 bench: $(READY) $(TOOLS) ## Speed against nginx and docker-registry, as ratios of one run
 	PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m tests.bench.run
 
 acceptance: $(READY) $(TOOLS) ## Every table at full counts; records figures for docs/promises.md
-	DISTSERVER_TEST_COUNTS=full $(MAKE) test conformance test-clients test-faults promises
+	TEST_COUNTS=full $(MAKE) test conformance test-clients test-faults promises
 
 docs: $(READY) ## Render docs/configuration.md from the code
 	$(PY) -m distserver config --markdown > docs/configuration.md

@@ -6,5 +6,5 @@ import os
 
 
 def count(reduced: int, full: int) -> int:
-    """Return full when DISTSERVER_TEST_COUNTS is "full", else reduced."""
-    return full if os.environ.get("DISTSERVER_TEST_COUNTS") == "full" else reduced
+    """Return full when TEST_COUNTS is "full", else reduced."""
+    return full if os.environ.get("TEST_COUNTS") == "full" else reduced

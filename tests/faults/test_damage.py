@@ -24,7 +24,7 @@ from tests.faults.images import (
     push,
 )
 from tests.figures import record
-from tests.live import Server, clean_environment, start_server, wait_for
+from tests.live import Server, start_server, wait_for
 
 pytestmark = pytest.mark.fault
 
@@ -131,7 +131,6 @@ def verify(server: Server) -> tuple[int, str]:
         capture_output=True,
         text=True,
         timeout=60,
-        env=clean_environment(),
     )
     return done.returncode, done.stdout + done.stderr
 
