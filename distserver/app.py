@@ -54,12 +54,14 @@ def open_storage(config: Config) -> Backend:
     backend = _open(config, expected)
     if expected is None:
         try:
-            found = min(store_ids(backend))
-        except (StorageError, ValueError) as exc:
+            ids = store_ids(backend)
+        except StorageError as exc:
             log.warning("the storage cannot be used yet: %s", exc)
-        else:
-            remember_id(config, found)
-            backend = _open(config, found)
+            return backend
+        if ids:
+            remember_id(config, min(ids))
+            return _open(config, min(ids))
+        log.warning("%s is not initialised: `distserver init` does it, once", config.storage[0])
     return backend
 
 

@@ -111,7 +111,9 @@ def _from_file(path: str | None) -> tuple[str, dict[str, Any]]:
     try:
         with chosen.open("rb") as stream:
             return str(chosen), tomllib.load(stream)
-    except (OSError, ValueError) as exc:  # not there, not TOML, not UTF-8
+    except OSError as exc:
+        raise ConfigError(f"{chosen}: {exc.strerror}") from exc
+    except ValueError as exc:  # not TOML, not UTF-8
         raise ConfigError(f"{chosen}: {exc}") from exc
 
 

@@ -20,6 +20,10 @@ def init(loaded: Loaded) -> None:
     """Give an entirely empty storage its identity, once, at installation.
 
     A storage that has one keeps it. From then on one without it is "not mounted", not "empty".
+    Prints the id.
+
+    \b
+    distserver init --storage /srv/registry --state /var/lib/distserver/state
     """
     click.echo(app.initialise_storage(loaded.config))
 
@@ -31,6 +35,9 @@ def check_storage(url: str) -> None:
 
     Writes under a name of its own: a storage can be checked in use, and before its `init`.
     Exit code 1 if one fails.
+
+    \b
+    distserver check-storage /mnt/nfs
     """
     with plain_errors():
         try:
