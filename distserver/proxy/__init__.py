@@ -3,6 +3,11 @@
     upstreams    which upstreams there are: a closed list, built in and configured
     namespaces   the one name that a repository has here, however a client spells it
     challenge    what a WWW-Authenticate header asks for
+    realms       where credentials may go
+    credentials  where they come from
+    partial      a blob on its way, in this node's state
+    fetch        fills a partial over bad links, and proves it
+    upstream_*   requests to an upstream, its tokens, and how they can fail
 
 Views and storage do not know that it exists.
 """
