@@ -7,6 +7,7 @@
     credentials  where they come from
     partial      a blob on its way, in this node's state
     fetch        fills a partial over bad links, and proves it
+    flights      one fetch for any number of readers of a node
     upstream_*   requests to an upstream, its tokens, and how they can fail
 
 Views and storage do not know that it exists.
