@@ -121,6 +121,20 @@ class Manifests:
                 return Pushed(digest, manifest.subject.digest if manifest.subject else None)
         raise Unavailable(f"{digest} is being deleted at the same time")
 
+    def keep(
+        self, name: str, digest: Digest, body: bytes, manifest: Manifest, tags: Sequence[Tag]
+    ) -> None:
+        """Store a manifest whose digest was proved and whose content may come later.
+
+        Raises: Full, Unavailable.
+        """
+        self._content.put_small(digest, body)
+        self._announce(name, digest, manifest)
+        for _ in range(PUSH_TRIES):
+            if self._record_and_tag(name, digest, manifest, tags, complete=False):
+                return
+        raise Unavailable(f"{digest} is being deleted at the same time")
+
     def delete(self, name: str, digest: Digest) -> None:
         """Delete a manifest and with it every tag that names it.
 
@@ -184,14 +198,20 @@ class Manifests:
             put_once(self._backend, layout.referrer(name, manifest.subject.digest, digest))
 
     def _record_and_tag(
-        self, name: str, digest: Digest, manifest: Manifest, tags: Sequence[Tag]
+        self,
+        name: str,
+        digest: Digest,
+        manifest: Manifest,
+        tags: Sequence[Tag],
+        complete: bool = True,
     ) -> bool:
         prefix = layout.manifest_records(name, digest)
         before = self._records.read(prefix).live
         data = json.dumps({"mediaType": manifest.media_type}).encode()
         record = self._records.ensure(prefix, data)
         try:
-            self._require_references(name, manifest)
+            if complete:
+                self._require_references(name, manifest)
         except ManifestBlobUnknown:
             if record not in before:  # another writer's record is not ours to take back
                 self._records.retract(prefix, record)
