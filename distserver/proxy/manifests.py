@@ -49,8 +49,8 @@ class ProxiedManifests(Manifests):
             if source is None:
                 raise
             return self._fetch(source, name, reference, absent)
-        if source is None or isinstance(reference, Digest):
-            return held
+        if source is None or isinstance(reference, Digest) or not held.pulled:
+            return held  # one that was pushed here is pinned
         return self._validated(source, name, reference, held)
 
     def _validated(

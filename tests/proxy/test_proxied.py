@@ -188,3 +188,13 @@ def test_a_head_tells_size_and_type(world: World) -> None:
     assert headers["Content-Length"] == str(len(world.manifest))
     status, _, headers = world.get(f"/v2/up.site/team/app/blobs/{digest(LAYER)}", "HEAD")
     assert (status, headers["Content-Length"]) == (200, str(len(LAYER)))
+
+
+def test_a_tag_that_was_pushed_here_is_pinned(world: World) -> None:
+    """Also when the same bytes had been pulled before."""
+    pull(world)
+    path = "/v2/up.site/team/app/manifests/v1"
+    with world.ours.put(path, data=world.manifest, content_type=OCI_MANIFEST) as response:
+        assert response.status_code == 201
+    pushed, world.manifest = world.manifest, image(annotations={"n": "2"})
+    assert world.get(path)[:2] == (200, pushed)
