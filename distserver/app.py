@@ -16,6 +16,10 @@ from distserver.api import create_api
 from distserver.api.access import ALL, Access, Users
 from distserver.api.health import Probe
 from distserver.config import DEFAULT_STORAGE, Config, is_loopback, load
+from distserver.proxy.connect import connector, upstreams_of
+from distserver.proxy.namespaces import Namespaces
+from distserver.proxy.registry import proxied
+from distserver.proxy.upstreams import Upstreams
 from distserver.registry import Registry, janitor, local_registry
 
 log = logging.getLogger(__name__)
@@ -29,8 +33,10 @@ def create_app(config: Config | None = None) -> Flask:
     Raises: ConfigError.
     """
     config = config or load(environ=os.environ).config
-    registry = open_registry(config)
+    upstreams = upstreams_of(config.upstream)
+    registry = _with_upstreams(open_registry(config), upstreams, config)
     app = Flask("distserver", static_folder=None)
+    app.wsgi_app = Namespaces(app.wsgi_app, upstreams, config.names)  # type: ignore[method-assign]
     app.extensions["distserver.probe"] = Probe(registry.backend)
     app.extensions["distserver.config"] = config
     app.extensions["distserver.after_fork"] = lambda: janitor.start(
@@ -38,6 +44,21 @@ def create_app(config: Config | None = None) -> Flask:
     )
     create_api(app, registry, _access(config), config.deletes_enabled)
     return app
+
+
+def _with_upstreams(registry: Registry, upstreams: Upstreams, config: Config) -> Registry:
+    """The registry, fetching what it lacks; offline it is left as it is, so no socket is opened."""
+    if config.mode == "offline":
+        return registry
+    ttl = config.tag_ttl_seconds if config.mode == "online" else float("inf")
+    return proxied(
+        registry,
+        upstreams,
+        connector(config.upstream),
+        Path(config.state),
+        ttl,
+        config.manifest_cache_bytes,
+    )
 
 
 def open_registry(config: Config) -> Registry:
@@ -54,12 +75,14 @@ def open_storage(config: Config) -> Backend:
     backend = _open(config, expected)
     if expected is None:
         try:
-            found = min(store_ids(backend))
-        except (StorageError, ValueError) as exc:
+            ids = store_ids(backend)
+        except StorageError as exc:
             log.warning("the storage cannot be used yet: %s", exc)
-        else:
-            remember_id(config, found)
-            backend = _open(config, found)
+            return backend
+        if ids:
+            remember_id(config, min(ids))
+            return _open(config, min(ids))
+        log.warning("%s is not initialised: `distserver init` does it, once", config.storage[0])
     return backend
 
 

@@ -30,6 +30,28 @@ def key(default: Any, text: str) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
+class UpstreamConfig:
+    """A table `[upstream."HOST"]`: adds an upstream, or changes a built-in one."""
+
+    url: tuple[str, ...] = key((), "base URLs, tried in order; empty = https://HOST")
+    allow: tuple[str, ...] = key((), "patterns of repositories that may be fetched; empty = all")
+    deny: tuple[str, ...] = key((), "patterns of repositories that may not be fetched")
+    username: str = key("", "user at the upstream; needs password_file, and allow")
+    password_file: str = key("", "file whose first line is the password")
+    docker_config: str = key("", "Docker's config.json with credentials, or helpers that have them")
+    realm_hosts: tuple[str, ...] = key((), "further hosts whose token servers may see credentials")
+    ca_file: str = key("", "PEM file of the authorities to trust; empty = the system's")
+    client_cert: str = key("", "PEM file of a client certificate")
+    client_key: str = key("", "PEM file of its key")
+    insecure: bool = key(False, "allow plain http and unverified TLS")
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether requests may carry somebody's rights."""
+        return bool(self.username or self.docker_config or self.client_cert)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All that can be set. Units are in the names."""
 
@@ -59,6 +81,11 @@ class Config:
     stall_timeout_seconds: int = key(60, "a connection that neither takes nor gives a byte is cut")
     graceful_timeout_seconds: int = key(3600, "how long a stopping worker lets transfers finish")
     log_format: str = key("plain", "plain or json: one line a request on standard error")
+    mode: str = key("online", "online, prefer-cache (held tags are not revalidated) or offline")
+    tag_ttl_seconds: int = key(300, "a pulled tag is not asked for again within this")
+    upstream: Mapping[str, UpstreamConfig] = field(
+        default_factory=dict, metadata={"text": "tables of upstreams, by host; only in the file"}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +138,9 @@ def _from_file(path: str | None) -> tuple[str, dict[str, Any]]:
     try:
         with chosen.open("rb") as stream:
             return str(chosen), tomllib.load(stream)
-    except (OSError, ValueError) as exc:  # not there, not TOML, not UTF-8
+    except OSError as exc:
+        raise ConfigError(f"{chosen}: {exc.strerror}") from exc
+    except ValueError as exc:  # not TOML, not UTF-8
         raise ConfigError(f"{chosen}: {exc}") from exc
 
 
@@ -121,7 +150,35 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _convert(name: str, value: Any, source: str) -> Any:
-    hint = typing.get_type_hints(Config).get(name)
+    if name == "upstream":
+        return _upstreams(value, source)
+    return _convert_as(Config, name, value, source)
+
+
+def _upstreams(value: Any, source: str) -> dict[str, UpstreamConfig]:
+    if not isinstance(value, dict) or not all(isinstance(table, dict) for table in value.values()):
+        raise ConfigError(f'{source}: upstream is tables, [upstream."HOST"]')
+    return {host.lower(): _upstream(host, table, source) for host, table in value.items()}
+
+
+def _upstream(host: str, table: Mapping[str, Any], source: str) -> UpstreamConfig:
+    where = f"{source}: upstream {host}"
+    made = UpstreamConfig(**{k: _convert_as(UpstreamConfig, k, v, where) for k, v in table.items()})
+    if any(not url.startswith(("http://", "https://")) for url in made.url):
+        raise ConfigError(f"{where}: url begins with https:// or http://")
+    if any(url.startswith("http://") for url in made.url) and not made.insecure:
+        raise ConfigError(f"{where}: a url with http:// needs insecure = true")
+    if made.has_credentials and not made.allow:
+        raise ConfigError(f'{where}: credentials need allow, such as ["team/*"]')
+    if bool(made.username) != bool(made.password_file):
+        raise ConfigError(f"{where}: username and password_file go together")
+    if bool(made.client_cert) != bool(made.client_key):
+        raise ConfigError(f"{where}: client_cert and client_key go together")
+    return made
+
+
+def _convert_as(kind: type, name: str, value: Any, source: str) -> Any:
+    hint = typing.get_type_hints(kind).get(name)
     if hint is None:
         raise ConfigError(f"{source}: unknown key {name}")
     try:
@@ -168,6 +225,8 @@ def _check(config: Config) -> None:
         raise ConfigError("tls_cert and tls_key go together")
     if config.log_format not in ("plain", "json"):
         raise ConfigError("log_format is plain or json")
+    if config.mode not in ("online", "prefer-cache", "offline"):
+        raise ConfigError("mode is online, prefer-cache or offline")
     if len(config.storage) != 1:
         raise ConfigError("storage names one place; replica sets are not there yet")
     for name in (
@@ -180,6 +239,8 @@ def _check(config: Config) -> None:
             raise ConfigError(f"{name} must be at least 1")
     if config.workers < 0 or config.reserve_bytes < -1 or config.manifest_cache_bytes < 0:
         raise ConfigError("workers, reserve_bytes and manifest_cache_bytes cannot be negative")
+    if config.tag_ttl_seconds < 0:
+        raise ConfigError("tag_ttl_seconds cannot be negative")
     parse_listen(config.listen)
 
 

@@ -23,7 +23,12 @@ from distserver.registry import verify as verification
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @configured()
 def ls(loaded: Loaded, name: str | None, as_json: bool) -> None:
-    """List images: all of them, or those of the repository NAME."""
+    """List images: all of them, or those of the repository NAME.
+
+    \b
+    distserver ls                       every image and its digest
+    distserver ls site/app --json       for scripts: {"name", "tag", "digest"} a line
+    """
     registry = app.open_registry(loaded.config)
     names = [parse_name(name)] if name else registry.catalog.names()
     for repository in names:
@@ -38,10 +43,15 @@ def ls(loaded: Loaded, name: str | None, as_json: bool) -> None:
 def rm(loaded: Loaded, images: tuple[str, ...]) -> None:
     """Delete tags (NAME:TAG) or manifests with all their tags (NAME@DIGEST).
 
+    \b
+    distserver rm site/app:1.0          this tag; the image stays under its digest
+    distserver rm site/app@sha256:...   the image, with every tag that names it
+
     Space comes back by garbage collection, not at once.
     """
+    parsed = [_split(image) for image in images]
     registry = app.open_registry(loaded.config)
-    for name, reference in [_split(image) for image in images]:
+    for name, reference in parsed:
         if isinstance(reference, Digest):
             registry.manifests.delete(name, reference)
         else:
@@ -56,7 +66,11 @@ def verify(loaded: Loaded, as_json: bool) -> None:
     """Hash every stored byte again and check that each image has all its parts.
 
     One line an image; damage is named by digest. Exit code 1 if anything is damaged or missing.
-    Pushing a damaged image again mends it.
+    Pushing a damaged image again mends it. Safe beside running servers; reads everything, so it
+    takes as long as the disk takes to read it all.
+
+    \b
+    distserver verify --storage /mnt/copy      is this copy whole before it ships?
     """
     registry = app.open_registry(loaded.config)
     damaged: dict[Digest, str] = {}

@@ -25,6 +25,11 @@ def serve(loaded: Loaded, init: bool) -> None:
     (see `distserver user`) or allow_anonymous_push.
 
     A storage that is not there yet does not hinder the start: the server is unready until it comes.
+    SIGTERM lets transfers finish (graceful_timeout_seconds), then ends.
+
+    \b
+    distserver serve --init --storage ./storage --state ./state
+    distserver serve --listen 0.0.0.0:5000 --config /etc/distserver/config.toml
     """
     from distserver.server.run import run
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import click
 
@@ -11,7 +12,7 @@ from backends import open_backend, unguarded
 from backends.check import check_storage as run_checks
 from distserver import app
 from distserver.cli.common import configured, plain_errors
-from distserver.config import Config, Loaded
+from distserver.config import Config, Loaded, UpstreamConfig
 
 
 @click.command()
@@ -20,6 +21,10 @@ def init(loaded: Loaded) -> None:
     """Give an entirely empty storage its identity, once, at installation.
 
     A storage that has one keeps it. From then on one without it is "not mounted", not "empty".
+    Prints the id.
+
+    \b
+    distserver init --storage /srv/registry --state /var/lib/distserver/state
     """
     click.echo(app.initialise_storage(loaded.config))
 
@@ -31,6 +36,9 @@ def check_storage(url: str) -> None:
 
     Writes under a name of its own: a storage can be checked in use, and before its `init`.
     Exit code 1 if one fails.
+
+    \b
+    distserver check-storage /mnt/nfs
     """
     with plain_errors():
         try:
@@ -66,11 +74,30 @@ def config(loaded: Loaded, as_json: bool, markdown: bool) -> None:
 
 def reference() -> str:
     """Return docs/configuration.md, made from Config so that it cannot be out of date."""
-    rows = (
-        f"| `{field.name}` | `{json.dumps(field.default)}` | {field.metadata['text']} |\n"
-        for field in dataclasses.fields(Config)
+    return _PAGE + _rows(Config) + _UPSTREAMS + _rows(UpstreamConfig)
+
+
+def _rows(kind: type[Any]) -> str:
+    return "".join(
+        f"| `{field.name}` | `{_default(field)}` | {field.metadata['text']} |\n"
+        for field in dataclasses.fields(kind)
     )
-    return _PAGE + "".join(rows)
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    return "{}" if field.default is dataclasses.MISSING else json.dumps(field.default)
+
+
+_UPSTREAMS = """
+## Upstreams
+
+A table `[upstream."HOST"]` of the file adds an upstream or changes a built-in one. HOST is as image
+names have it, with its port; `*.pkg.dev` and `*.gcr.io` set all members of these families.
+Credentials need `allow`, so that nobody reads by them what nobody meant.
+
+| key | default | meaning |
+|---|---|---|
+"""
 
 
 _PAGE = """\

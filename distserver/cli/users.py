@@ -28,7 +28,12 @@ def user() -> None:
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @configured()
 def add(loaded: Loaded, name: str, rights: str, password_stdin: bool) -> None:
-    """Add the user NAME, or give NAME a new password and rights."""
+    """Add the user NAME, or give NAME a new password and rights.
+
+    \b
+    distserver user add alice                                 asks for the password
+    distserver user add ci --rights push --password-stdin < secret
+    """
     granted = frozenset(rights.split(","))
     if not _is_name(name):
         raise click.UsageError("a name is printable, has no colon and does not begin with #")

@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from cachetools import LRUCache
 
 from backends import Backend, put, read_all
-from backends.base import Reader, Writer
-from backends.errors import Corrupt, NotFound, StorageError
+from backends.base import Adopts, Reader, Writer
+from backends.errors import Corrupt, NotFound, StorageError, Unavailable
 from distserver.oci.digests import Digest, new_hash
 from distserver.oci.errors import DigestInvalid
 from distserver.registry import layout
@@ -126,6 +126,23 @@ class Content:
             writer.commit(layout.blob(digest))
         self.put_chunks(digest, hashes)
         return hashes.size
+
+    def take(self, path: str, digest: Digest, hashes: Hashes) -> None:
+        """Take over a local file whose digest was proved; it may be gone from its place then.
+
+        Without a copy where the storage lies on the file's own file system.
+        Raises: DigestInvalid (the copy proved otherwise), OSError (reading), Full, Unavailable.
+        """
+        if isinstance(self._backend, Adopts):
+            try:
+                self._backend.adopt(path, layout.blob(digest))
+            except Unavailable as exc:
+                log.debug("%s is copied, it cannot be adopted: %s", digest, exc)
+            else:
+                self.put_chunks(digest, hashes)
+                return
+        with open(path, "rb") as file:  # noqa: PTH123
+            self.put(digest, iter(lambda: file.read(READ_BYTES), b""))
 
     def link(self, source: str, digest: Digest) -> None:
         """Publish a stored entry whose digest was proved while it was written.

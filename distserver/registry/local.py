@@ -23,6 +23,7 @@ class Registry:
 
     backend: Backend
     content: Content
+    records: RecordStore
     blobs: Blobs
     uploads: Uploads
     manifests: Manifests
@@ -46,6 +47,7 @@ def local_registry(backend: Backend, manifest_cache_bytes: int = 64 << 20) -> Re
     return Registry(
         backend=backend,
         content=content,
+        records=records,
         blobs=blobs,
         uploads=Uploads(backend, content, blobs),
         manifests=manifests,

@@ -40,13 +40,15 @@ PUSH_TRIES = 3
 class StoredManifest:
     """A manifest as it is served: exactly the bytes that were pushed, with their type.
 
-    stale  the tag has a newer version whose manifest has not arrived here yet
+    stale   the tag has a newer version whose manifest has not arrived here yet
+    pulled  it came from an upstream; a tag that was pushed here is never moved by one
     """
 
     digest: Digest
     media_type: str
     data: bytes
     stale: bool = False
+    pulled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,20 @@ class Manifests:
                 return Pushed(digest, manifest.subject.digest if manifest.subject else None)
         raise Unavailable(f"{digest} is being deleted at the same time")
 
+    def keep(
+        self, name: str, digest: Digest, body: bytes, manifest: Manifest, tags: Sequence[Tag]
+    ) -> None:
+        """Store a manifest whose digest was proved and whose content may come later.
+
+        Raises: Full, Unavailable.
+        """
+        self._content.put_small(digest, body)
+        self._announce(name, digest, manifest)
+        for _ in range(PUSH_TRIES):
+            if self._record_and_tag(name, digest, manifest, tags, complete=False):
+                return
+        raise Unavailable(f"{digest} is being deleted at the same time")
+
     def delete(self, name: str, digest: Digest) -> None:
         """Delete a manifest and with it every tag that names it.
 
@@ -154,7 +170,8 @@ class Manifests:
             data = self._content.read(digest, MAX_MANIFEST_BYTES)
         except NotFound as exc:
             raise ManifestUnknown(detail={"digest": str(digest)}) from exc
-        return StoredManifest(digest, _type_of(record, digest, data), data)
+        pulled = _field(record, "pulled") is True
+        return StoredManifest(digest, _type_of(record, digest, data), data, pulled=pulled)
 
     def _require_references(self, name: str, manifest: Manifest) -> None:
         needed = {d.digest: d.size for d in (*manifest.blobs, *manifest.children)}
@@ -184,14 +201,21 @@ class Manifests:
             put_once(self._backend, layout.referrer(name, manifest.subject.digest, digest))
 
     def _record_and_tag(
-        self, name: str, digest: Digest, manifest: Manifest, tags: Sequence[Tag]
+        self,
+        name: str,
+        digest: Digest,
+        manifest: Manifest,
+        tags: Sequence[Tag],
+        complete: bool = True,
     ) -> bool:
         prefix = layout.manifest_records(name, digest)
         before = self._records.read(prefix).live
-        data = json.dumps({"mediaType": manifest.media_type}).encode()
+        fields = {"mediaType": manifest.media_type, **({} if complete else {"pulled": True})}
+        data = json.dumps(fields).encode()
         record = self._records.ensure(prefix, data)
         try:
-            self._require_references(name, manifest)
+            if complete:
+                self._require_references(name, manifest)
         except ManifestBlobUnknown:
             if record not in before:  # another writer's record is not ours to take back
                 self._records.retract(prefix, record)
@@ -209,12 +233,17 @@ def put_once(backend: Backend, key: str) -> None:
         put(backend, key, b"")
 
 
-def _media_type(record: bytes) -> str | None:
-    """The media type that a record names; None if the record is not one of ours."""
+def _field(record: bytes, name: str) -> object:
+    """A field of a record; None if it has none, or is not one of ours."""
     try:
-        value = json.loads(record)["mediaType"]
+        value: object = json.loads(record)[name]
     except (ValueError, KeyError, TypeError):
         return None
+    return value
+
+
+def _media_type(record: bytes) -> str | None:
+    value = _field(record, "mediaType")
     return value if isinstance(value, str) else None
 
 

@@ -77,12 +77,15 @@ class RecordStore:
     def ensure(self, prefix: str, data: bytes = b"") -> str:
         """Return the nonce of a live record younger than LEASE_SECONDS, written now if none is.
 
+        One of another size holds other data and does not count.
+
         A record that lies in the future (a clock went back) counts as old.
         Raises: Full, Unavailable.
         """
         now = time.time()
         for nonce in self.read(prefix).live:
-            if 0 <= now - self._backend.stat(prefix + nonce).modified < LEASE_SECONDS:
+            entry = self._backend.stat(prefix + nonce)
+            if entry.size == len(data) and 0 <= now - entry.modified < LEASE_SECONDS:
                 return nonce
         return self.add(prefix, data)
 

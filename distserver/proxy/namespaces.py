@@ -1,0 +1,101 @@
+"""The one name that a repository has here, however a client spells it.
+
+    GET /v2/library/nginx/...?ns=docker.io      containerd's mirrors
+    GET /v2/docker.io/library/nginx/...         the host in the path
+    GET /v2/docker.io/nginx/...                 and docker's short form
+
+all mean docker.io/library/nginx. A name whose first component is no upstream is one of our own.
+Spec: "Registry Proxying" (parameter ns, header OCI-Namespace).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from distserver.oci import errors
+from distserver.proxy.upstreams import DOCKER_HUB, Upstream, Upstreams
+
+_ROUTE = re.compile(
+    r"/v2/(?P<name>.+)/(?P<rest>(?:manifests|blobs|referrers)/[^/]+|tags/list|blobs/uploads/.*)"
+)
+MAX_NS = 255
+WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+def name_here(upstreams: Upstreams, own: Collection[str], name: str, ns: str | None) -> str:
+    """Return the name of a repository here. Pure.
+
+        own   host[:port] that mean this server
+        name  as in the URL's path
+        ns    the parameter `ns`; None = not given
+    Raises: NameUnknown for an ns that is neither us nor an upstream.
+    """
+    if ns is None or ns.lower() in own:
+        host, _, rest = name.partition("/")
+        upstream = upstreams.find(host) if rest else None
+        return _full(upstream, rest) if upstream else name
+    upstream = upstreams.find(ns)
+    if upstream is None:
+        raise errors.NameUnknown("this namespace is not served here", {"ns": ns[:MAX_NS]})
+    return _full(upstream, name)
+
+
+def _full(upstream: Upstream, name: str) -> str:
+    if upstream.name == DOCKER_HUB and "/" not in name:
+        name = f"library/{name}"
+    return f"{upstream.directory}/{name}"
+
+
+class Namespaces:
+    """WSGI middleware: rewrites the path to the name here, so that nothing behind it sees `ns`."""
+
+    def __init__(self, app: WsgiApp, upstreams: Upstreams, names: Iterable[str]) -> None:
+        self._app = app
+        self._upstreams = upstreams
+        self._own = frozenset(name.lower() for name in names)
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Answer a request; see WSGI (PEP 3333)."""
+        match = _ROUTE.fullmatch(environ.get("PATH_INFO", ""))
+        if match is None:
+            return self._app(environ, start_response)
+        ns, environ["QUERY_STRING"] = _take_ns(environ.get("QUERY_STRING", ""))
+        own = self._own | {environ.get("HTTP_HOST", "").lower()}
+        try:
+            name = name_here(self._upstreams, own, match["name"], ns)
+        except errors.NameUnknown as error:
+            return _refuse(error, environ, start_response)
+        environ["PATH_INFO"] = f"/v2/{name}/{match['rest']}"
+        return self._app(environ, _naming(ns, start_response) if ns else start_response)
+
+
+def _take_ns(query: str) -> tuple[str | None, str]:
+    """Return the last `ns` of a query, and the query without it."""
+    if "ns=" not in query:
+        return None, query
+    pairs = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
+    given = [value for key, value in pairs if key == "ns"]
+    rest = urlencode([p for p in pairs if p[0] != "ns"], errors="surrogateescape")
+    return (given[-1] or None if given else None), rest
+
+
+def _naming(ns: str, start_response: Any) -> Any:
+    shown = ns if ns.isascii() and ns.isprintable() else ""
+
+    def start(status: str, headers: list[tuple[str, str]], *exc: Any) -> Any:
+        return start_response(status, [*headers, ("OCI-Namespace", shown)], *exc)
+
+    return start
+
+
+def _refuse(
+    error: errors.RegistryError, environ: dict[str, Any], start_response: Any
+) -> Iterable[bytes]:
+    body = json.dumps(errors.body(error)).encode()
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    start_response("404 Not Found", headers)
+    return [] if environ.get("REQUEST_METHOD") == "HEAD" else [body]

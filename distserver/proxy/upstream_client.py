@@ -1,0 +1,227 @@
+"""Requests to an upstream: deadlines, redirects followed by hand, bodies as they are on the wire.
+
+One requests session a process, shared by its threads. Credentials only leave where realms allows.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urljoin
+
+import requests
+import urllib3
+from requests.utils import get_environ_proxies
+
+from distserver.proxy.realms import origin
+from distserver.proxy.upstream_errors import (
+    UpstreamAbsent,
+    UpstreamError,
+    UpstreamRefused,
+    UpstreamUnavailable,
+)
+
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 3.0
+SILENCE_SECONDS = 15.0
+MAX_REDIRECTS = 5
+MAX_ERROR_BYTES = 1 << 20
+MAX_RETRY_AFTER = 3600.0
+USER_AGENT = "distserver"
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """How to reach an upstream.
+
+    ca_file      PEM file of the authorities to trust; "" = those of the system
+    client_cert  PEM files of certificate and key for mutual TLS, or None
+    insecure     plain HTTP and unverified TLS are allowed
+    """
+
+    ca_file: str = ""
+    client_cert: tuple[str, str] | None = None
+    insecure: bool = False
+
+
+@dataclass
+class Answer:
+    """An answer whose body has not been read. Close it; `with` does.
+
+    url  where it came from, after redirects
+    """
+
+    url: str
+    response: requests.Response = field(repr=False)
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+        return self.response.status_code
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers; names in any case."""
+        return self.response.headers
+
+    def read(self, n: int) -> bytes:
+        """Return up to n bytes as they came, not decoded; b"" at the end.
+
+        Raises: UpstreamUnavailable when the connection breaks, stalls, or ends short.
+        """
+        try:
+            data: bytes = self.response.raw.read(n, decode_content=False)
+        except (urllib3.exceptions.HTTPError, OSError) as exc:
+            raise UpstreamUnavailable(f"the answer broke off: {type(exc).__name__}") from exc
+        return data
+
+    def read_limited(self, limit: int) -> bytes:
+        """Return the whole body. Raises: UpstreamUnavailable, also for more than limit bytes."""
+        body = b""
+        while data := self.read(min(1 << 20, limit + 1 - len(body))):
+            body += data
+            if len(body) > limit:
+                raise UpstreamUnavailable(f"the answer is larger than {limit} bytes")
+        return body
+
+    def close(self) -> None:
+        """Give the connection back, or close it if there is more to read."""
+        self.response.close()
+
+    def __enter__(self) -> Answer:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def new_session() -> requests.Session:
+    """Return a session that adds nothing by itself: no netrc, no cookies, no retries."""
+    session = requests.Session()
+    session.trust_env = False
+    session.headers.clear()
+    adapter = requests.adapters.HTTPAdapter(pool_connections=32, pool_maxsize=32, max_retries=0)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+class Transfer:
+    """Sends requests by one session under one transport's rules."""
+
+    def __init__(self, session: requests.Session, transport: Transport) -> None:
+        self._session, self._transport = session, transport
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        data: Mapping[str, str] | None = None,
+        seconds: float = SILENCE_SECONDS,
+    ) -> Answer:
+        """Send a request and follow its redirects; return the answer with its body unread.
+
+            headers  Authorization is dropped where a redirect leaves the origin
+            seconds  longest silence, while connecting at most CONNECT_SECONDS
+        Raises: UpstreamUnavailable. Blocks on: the network.
+        """
+        sent: Mapping[str, str] = {
+            "User-Agent": USER_AGENT,
+            "Accept-Encoding": "identity",
+            **headers,
+        }
+        for _ in range(MAX_REDIRECTS + 1):
+            answer = self._once(method, url, sent, data, seconds)
+            target = answer.headers.get("Location")
+            if answer.status not in (301, 302, 303, 307, 308) or not target:
+                return answer
+            answer.close()
+            url, sent = self._follow(url, target, sent)
+        raise UpstreamUnavailable(f"more than {MAX_REDIRECTS} redirects")
+
+    def _once(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        data: Mapping[str, str] | None,
+        seconds: float,
+    ) -> Answer:
+        self._require_scheme(url)
+        transport = self._transport
+        try:
+            response = self._session.request(
+                method,
+                url,
+                headers=dict(headers),
+                data=data,
+                stream=True,
+                allow_redirects=False,
+                timeout=(min(CONNECT_SECONDS, seconds), seconds),
+                verify=not transport.insecure and (transport.ca_file or True),
+                cert=transport.client_cert,
+                proxies=get_environ_proxies(url),
+            )
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
+            raise UpstreamUnavailable(_words(exc)) from exc
+        self._session.cookies.clear()
+        return Answer(url, response)
+
+    def _follow(
+        self, url: str, target: str, headers: Mapping[str, str]
+    ) -> tuple[str, Mapping[str, str]]:
+        new = urljoin(url, target)
+        self._require_scheme(new)
+        if origin(new) == origin(url):
+            return new, headers
+        return new, {k: v for k, v in headers.items() if k.lower() != "authorization"}
+
+    def _require_scheme(self, url: str) -> None:
+        try:
+            scheme = origin(url)[0]
+        except ValueError as exc:
+            raise UpstreamUnavailable("redirected to what is no http or https URL") from exc
+        if scheme != "https" and not self._transport.insecure:
+            raise UpstreamUnavailable("plain http, and `insecure` is not set")
+
+
+def error_of(answer: Answer) -> UpstreamError | None:
+    """What an answer's status means; None for success. Reads nothing."""
+    status = answer.status
+    if status in (200, 206):
+        return None
+    if status == 404:
+        return UpstreamAbsent("the upstream does not have it (404)")
+    if status in (401, 403):
+        return UpstreamRefused(f"the upstream refuses us ({status})")
+    return UpstreamUnavailable(f"the upstream answers {status}", _retry_after(answer.headers))
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    text = headers.get("Retry-After", "")
+    return min(float(text), MAX_RETRY_AFTER) if text.isascii() and text.isdigit() else None
+
+
+def _words(error: BaseException) -> str:
+    """A failure in words, without the URL, which may carry a signature."""
+    chain: BaseException | None = error
+    while chain is not None:
+        if isinstance(chain, urllib3.exceptions.NameResolutionError):
+            return "its name cannot be resolved"
+        if isinstance(chain, ssl.SSLError | urllib3.exceptions.SSLError):
+            return "TLS fails: its certificate or protocol is not accepted"
+        if isinstance(chain, ConnectionRefusedError):
+            return "it refuses connections"
+        is_new = isinstance(chain, urllib3.exceptions.NewConnectionError)  # it names its cause
+        if isinstance(chain, urllib3.exceptions.ConnectTimeoutError) and not is_new:
+            return f"no connection within {CONNECT_SECONDS:.0f} s"
+        if isinstance(chain, urllib3.exceptions.ReadTimeoutError | TimeoutError):
+            return "it does not answer"
+        inner = next((arg for arg in chain.args if isinstance(arg, BaseException)), None)
+        reason = getattr(chain, "reason", None)
+        chain = reason if isinstance(reason, BaseException) else inner or chain.__cause__
+    return f"the connection fails: {type(error).__name__}"

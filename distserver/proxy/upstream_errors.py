@@ -1,0 +1,37 @@
+"""How a question to an upstream can end when it does not end well. Absent is not unavailable."""
+
+from __future__ import annotations
+
+
+class UpstreamError(Exception):
+    """An upstream gave no usable answer. Raise a subclass.
+
+    reason  in words for people; never holds credentials or queries
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class UpstreamAbsent(UpstreamError):
+    """The upstream said that it does not have it (404)."""
+
+
+class UpstreamRefused(UpstreamError):
+    """The upstream wants other credentials, or none of us (401, 403)."""
+
+
+class UpstreamLied(UpstreamError):
+    """The answer contradicts itself or the digest: nothing of it may be kept."""
+
+
+class UpstreamUnavailable(UpstreamError):
+    """No answer, or one that says nothing about the content (429, 5xx, a captive portal's page).
+
+    retry_after  seconds that the upstream asks us to wait; None if it did not
+    """
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
