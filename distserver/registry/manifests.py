@@ -174,14 +174,20 @@ class Manifests:
         return StoredManifest(digest, _type_of(record, digest, data), data, pulled=pulled)
 
     def _require_references(self, name: str, manifest: Manifest) -> None:
-        needed = {d.digest: d.size for d in (*manifest.blobs, *manifest.children)}
-        stored = {digest: self._size(name, digest) for digest in needed}
+        needed = (*manifest.blobs, *manifest.children)
+        stored = {
+            digest: self._size(name, digest) for digest in dict.fromkeys(d.digest for d in needed)
+        }
         missing = [str(digest) for digest, size in stored.items() if size is None]
         if missing:
             raise ManifestBlobUnknown(detail={"digests": missing})
-        wrong = [str(digest) for digest, size in needed.items() if stored[digest] != size]
+        wrong = dict.fromkeys(d.digest for d in needed if stored[d.digest] != d.size)
+        damaged = [str(digest) for digest in wrong if not self._is_whole(digest)]
+        if damaged:
+            raise ManifestBlobUnknown(detail={"digests": damaged})
         if wrong:
-            raise ManifestInvalid("a size is not that of the content", detail={"digests": wrong})
+            detail = {"digests": [str(digest) for digest in wrong]}
+            raise ManifestInvalid("a size is not that of the content", detail=detail)
 
     def _size(self, name: str, digest: Digest) -> int | None:
         """Size of what this repository has under a digest, as manifest or blob; None if nothing."""
@@ -191,6 +197,17 @@ class Manifests:
             return self._blobs.size(name, digest)
         except (NotFound, BlobUnknown, Corrupt):
             return None
+
+    def _is_whole(self, digest: Digest) -> bool:
+        """Whether content of another size than a manifest says is what its digest says.
+
+        A copy that lost its end is marked here, so that HEAD lets the client push it again.
+        """
+        try:
+            self._content.verify(digest)
+        except (NotFound, Corrupt):
+            return False
+        return True
 
     def _announce(self, name: str, digest: Digest, manifest: Manifest) -> None:
         """Write all that is only a hint, or a lease, before the manifest itself can be seen."""
