@@ -36,14 +36,15 @@ def sweep(backend: Backend, uploads: Uploads, max_age_seconds: float) -> int:
 
 
 def start(backend: Backend, uploads: Uploads, max_age_seconds: float) -> threading.Thread:
-    """Sweep now and then for as long as the process lives. Call it after fork."""
+    """Sweep every hour, or as often as uploads expire if that is sooner. Call it after fork."""
+    interval = min(INTERVAL_SECONDS, max_age_seconds)
 
     def run() -> None:
         # Spread, so that the workers of many servers do not all list at once.
-        wait = random.uniform(1, INTERVAL_SECONDS / 10)  # noqa: S311
+        wait = random.uniform(interval / 100, interval / 10)  # noqa: S311
         while True:
             time.sleep(wait)
-            wait = INTERVAL_SECONDS
+            wait = interval
             try:
                 removed = sweep(backend, uploads, max_age_seconds)
             except StorageError as exc:
