@@ -3,7 +3,8 @@
 A small subclass, so that stock gthread stays a working choice. What it adds:
 
 * a TLS hello on a plain port is answered 400 and closed at once (skopeo and podman else wait 10 s);
-* a connection that neither takes nor gives a byte for a while is cut, in headers, body and answer;
+* a connection that neither takes nor gives a byte for a while is cut, in body and answer;
+* the headers of a request have to be there in 10 s altogether, however they drip;
 * a file leaves by sendfile with that limit, and never ends well when it ends early;
 * closing lingers in a request thread, not in the loop that accepts;
 * a worker that ends closes its port at once and only then waits for its transfers.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -23,7 +25,8 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from distserver.server.sender import SendFile
 
-HEADER_TIMEOUT_SECONDS = 10.0
+HEADER_SECONDS = 10.0
+"""For all headers of a request together; less where stall_timeout_seconds is less."""
 RECEIVE_BYTES = 256 << 10
 """Read from a socket at once; gunicorn's 8 KiB cost a third of a push's processor time."""
 TLS_HELLO = b"\x16"
@@ -35,20 +38,38 @@ _NOBODY_THERE = (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK)
 class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
     """A connection that does not wait for ever."""
 
+    header_seconds = HEADER_SECONDS
+
     def init(self) -> None:
         """Called by a request thread before each request is read."""
         if not self.initialized and not self.cfg.is_ssl:
             self._refuse_tls_hello()
         super().init()
         self.parser.unreader.mxchunk = RECEIVE_BYTES
-        self.sock.settimeout(HEADER_TIMEOUT_SECONDS)
+        self.parser.unreader.chunk = self._header_chunk
+        self._deadline = time.monotonic() + self.header_seconds
+
+    def headers_are_read(self, silence_seconds: float) -> None:
+        """From here on a limit of silence holds, not the deadline of the headers."""
+        del self.parser.unreader.chunk
+        self.sock.settimeout(silence_seconds)
 
     def close(self, graceful: bool = False) -> None:
         """Called by the loop; the request thread has lingered already (Worker.handle)."""
         util.close(self.sock)
 
+    def _header_chunk(self, size_hint: int | None = None) -> bytes:
+        """Stands before SocketUnreader.chunk, an attribute of the class, while headers are read."""
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the headers came too slowly")
+        self.sock.settimeout(left)
+        unreader = self.parser.unreader
+        data: bytes = type(unreader).chunk(unreader, size_hint)
+        return data
+
     def _refuse_tls_hello(self) -> None:
-        self.sock.settimeout(HEADER_TIMEOUT_SECONDS)
+        self.sock.settimeout(self.header_seconds)
         if self.sock.recv(1, socket.MSG_PEEK) == TLS_HELLO:
             self.sock.sendall(PLAIN_HERE)
             raise NoMoreData
@@ -75,7 +96,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 raise
             return
         self.nr_conns += 1
-        self.enqueue_req(Connection(self.cfg, client, address, listener.getsockname()))
+        connection = Connection(self.cfg, client, address, listener.getsockname())
+        connection.header_seconds = min(HEADER_SECONDS, self.stall_seconds)
+        self.enqueue_req(connection)
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Stop accepting; when the worker ends, close the port as well.
@@ -97,7 +120,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def handle_request(self, req: Any, conn: Connection) -> Any:
         """Serve one parsed request under the limit of silence."""
-        conn.sock.settimeout(self.stall_seconds)
+        conn.headers_are_read(self.stall_seconds)
         try:
             return super().handle_request(req, conn)
         except TimeoutError:
