@@ -14,6 +14,8 @@ import logging
 import secrets
 import threading
 import time
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +30,8 @@ log = logging.getLogger(__name__)
 ALL = frozenset({"pull", "push", "delete"})
 DEFAULT_RIGHTS = frozenset({"pull", "push"})
 REMEMBER_SECONDS = 60.0
+BCRYPT_COST_BYTES = len(b"$2b$10$")
+"""The part of a bcrypt hash that says how dear it is to check."""
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="distserver", charset="UTF-8"'}
 
 
@@ -74,7 +78,7 @@ class Users:
         users = self._current()
         user = users.get(name)
         proof = hmac.new(self._key, name.encode() + b"\0" + password, hashlib.sha256).digest()
-        stored = user.password_hash if user else self._nobody
+        stored = user.password_hash if user else self._decoy(name, list(users.values()))
         with self._lock:
             known = self._checked.get(proof) == stored.decode()
         if known and user:
@@ -85,6 +89,13 @@ class Users:
         with self._lock:
             self._checked[proof] = stored.decode()
         return user
+
+    def _decoy(self, name: str, users: Sequence[User]) -> bytes:
+        """A hash that no password has, which costs what the hash of one of the users costs."""
+        if not users:
+            return self._nobody
+        like = users[zlib.crc32(name.encode()) % len(users)].password_hash
+        return like[:BCRYPT_COST_BYTES] + self._nobody[BCRYPT_COST_BYTES:]
 
     def _current(self) -> dict[str, User]:
         """The users of now; when the file cannot be read, those of before."""
