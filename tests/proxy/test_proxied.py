@@ -177,8 +177,8 @@ def test_denied_and_foreign_names_are_never_dialled(world: World) -> None:
 def test_a_corrupt_blob_is_never_completed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flights, "FIRST_SECONDS", 2.0)
     pulled = f"/v2/up.site/team/app/blobs/{digest(LAYER)}"
-    world.get("/v2/up.site/team/app/manifests/v1")
     world.blobs[digest(LAYER)] = LAYER[:-1] + b"x"
+    world.get("/v2/up.site/team/app/manifests/v1")
     try:
         status, body, _ = world.get(pulled)
     except Exception as exc:
