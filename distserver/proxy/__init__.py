@@ -9,6 +9,7 @@
     fetch        fills a partial over bad links, and proves it
     flights      one fetch for any number of readers of a node
     blobs        a Blobs around a Blobs; manifests likewise; registry puts them together
+    completion   brings the layers of what was pulled, and knows what is whole
     sources      who may be asked for a repository, and what clients are told
     breaker      what this node knows of an upstream's state; freshness: of its tags
     upstream_*   requests to an upstream, its tokens, and how they can fail

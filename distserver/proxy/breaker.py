@@ -47,6 +47,11 @@ class Breaker:
             self._refresh()
             return self._state
 
+    def closed(self) -> bool:
+        """Whether the upstream answers, as far as is known. Changes nothing, unlike allows."""
+        state = self.state()
+        return state.failures < THRESHOLD or state.boot != self._boot
+
     def allows(self) -> bool:
         """Whether the upstream may be asked now; after a pause, one asks and the rest wait on."""
         with self._lock:

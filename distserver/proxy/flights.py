@@ -72,6 +72,12 @@ class Flights:
         """Return a reader of [start, stop) that follows the flight. Raises: as size."""
         return ColdReader(self, wanted, self.size(wanted), start, stop)
 
+    def finish(self, wanted: Wanted) -> None:
+        """Join the flight and stay until the blob is stored. Raises: as open, and Unavailable."""
+        size = self.size(wanted)
+        with self.open(wanted, max(0, size - 1), size) as reader:
+            reader.read()
+
     def published(self, digest: Digest) -> bool:
         """Whether the storage holds the blob now. A storage that is away holds nothing."""
         try:

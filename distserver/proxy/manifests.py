@@ -6,9 +6,11 @@ import logging
 from dataclasses import replace
 
 from distserver.oci.digests import Digest
-from distserver.oci.errors import ManifestUnknown
+from distserver.oci.errors import ManifestUnknown, ServiceUnavailable
+from distserver.oci.manifests import parse_manifest
 from distserver.oci.names import Tag
 from distserver.oci.references import Reference
+from distserver.proxy.completion import Completion
 from distserver.proxy.freshness import Freshness
 from distserver.proxy.sources import Source, Sources, told
 from distserver.proxy.upstream_errors import UpstreamError
@@ -28,7 +30,13 @@ class ProxiedManifests(Manifests):
     """
 
     def __init__(
-        self, registry: Registry, cache_bytes: int, sources: Sources, memory: Freshness, ttl: float
+        self,
+        registry: Registry,
+        cache_bytes: int,
+        sources: Sources,
+        completion: Completion,
+        memory: Freshness,
+        ttl: float,
     ) -> None:
         super().__init__(
             registry.backend,
@@ -39,6 +47,7 @@ class ProxiedManifests(Manifests):
             cache_bytes,
         )
         self._sources, self._freshness, self._ttl = sources, memory, ttl
+        self._completion = completion
 
     def get(self, name: str, reference: Reference) -> StoredManifest:
         """See Manifests.get. Raises: also Denied, ServiceUnavailable."""
@@ -49,9 +58,21 @@ class ProxiedManifests(Manifests):
             if source is None:
                 raise
             return self._fetch(source, name, reference, absent)
-        if source is None or isinstance(reference, Digest) or not held.pulled:
+        if source is None or not held.pulled:
             return held  # one that was pushed here is pinned
-        return self._validated(source, name, reference, held)
+        if isinstance(reference, Tag):
+            held = self._validated(source, name, reference, held)
+        return self._completed(source, name, held)
+
+    def _completed(self, source: Source, name: str, held: StoredManifest) -> StoredManifest:
+        """The manifest, if its content is here or can come. Raises: ServiceUnavailable."""
+        if not self._completion.is_complete(name, held):
+            manifest = parse_manifest(held.data, held.media_type)
+            self._completion.begin(source, name, held.digest, manifest)
+            if not source.breaker.closed():
+                error = source.breaker.state().error
+                raise ServiceUnavailable(f"held without all its layers, and {error}")
+        return held
 
     def _validated(
         self, source: Source, name: str, tag: Tag, held: StoredManifest
@@ -82,6 +103,8 @@ class ProxiedManifests(Manifests):
     def _keep(self, name: str, reference: Reference, fetched: Fetched) -> StoredManifest:
         tags = [] if isinstance(reference, Digest) else [reference]
         self.keep(name, fetched.digest, fetched.body, fetched.manifest, tags)
+        if source := self._sources.of(name):
+            self._completion.begin(source, name, fetched.digest, fetched.manifest)
         for tag in tags:
             self._freshness.validated(name, tag)
         return super().get(name, fetched.digest)

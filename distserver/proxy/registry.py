@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from distserver.proxy.blobs import ProxiedBlobs
+from distserver.proxy.completion import Completion
 from distserver.proxy.flights import Flights
 from distserver.proxy.freshness import Freshness
 from distserver.proxy.manifests import ProxiedManifests
@@ -30,10 +31,16 @@ def proxied(
     """
     sources = Sources(upstreams, connect, state)
     flights = Flights(registry.content)
+    completion = Completion(registry.blobs, registry.manifests, flights)
     return replace(
         registry,
         blobs=ProxiedBlobs(registry.content, registry.records, sources, flights),
         manifests=ProxiedManifests(
-            registry, manifest_cache_bytes, sources, Freshness(state / "fresh"), ttl_seconds
+            registry,
+            manifest_cache_bytes,
+            sources,
+            completion,
+            Freshness(state / "fresh"),
+            ttl_seconds,
         ),
     )

@@ -20,6 +20,7 @@ from distserver.proxy.namespaces import Namespaces
 from distserver.proxy.registry import proxied
 from distserver.proxy.upstreams import Upstream, Upstreams
 from distserver.registry import local_registry
+from tests.live import wait_for
 from tests.proxy.scripted import Asked, Reply, Scripted, a_session, client, scripted
 
 
@@ -97,6 +98,12 @@ def world(tmp_path: Path, ttl: float) -> Iterator[World]:
         yield made
 
 
+def whole(world: World) -> None:
+    """Wait until the background has brought everything."""
+    wanted = {f"/v2/team/app/blobs/{d}" for d in world.blobs}
+    wait_for(lambda: wanted <= set(world.gets), 10, "completion")
+
+
 def pull(world: World, prefix: str = "/v2/up.site/team/app", query: str = "") -> None:
     status, body, headers = world.get(f"{prefix}/manifests/v1{query}")
     assert (status, body) == (200, world.manifest)
@@ -170,8 +177,8 @@ def test_denied_and_foreign_names_are_never_dialled(world: World) -> None:
 def test_a_corrupt_blob_is_never_completed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flights, "FIRST_SECONDS", 2.0)
     pulled = f"/v2/up.site/team/app/blobs/{digest(LAYER)}"
-    world.get("/v2/up.site/team/app/manifests/v1")
     world.blobs[digest(LAYER)] = LAYER[:-1] + b"x"
+    world.get("/v2/up.site/team/app/manifests/v1")
     try:
         status, body, _ = world.get(pulled)
     except Exception as exc:
@@ -198,3 +205,26 @@ def test_a_tag_that_was_pushed_here_is_pinned(world: World) -> None:
         assert response.status_code == 201
     pushed, world.manifest = world.manifest, image(annotations={"n": "2"})
     assert world.get(path)[:2] == (200, pushed)
+
+
+def test_PT_17_what_was_begun_is_completed(world: World) -> None:
+    """The manifest is asked for, then the link is cut: the layers are here all the same."""
+    world.get("/v2/up.site/team/app/manifests/v1")
+    whole(world)
+    path = f"/v2/up.site/team/app/blobs/{digest(LAYER)}"
+    wait_for(lambda: world.get(path, "HEAD")[0] == 200, 10, "layer")
+    world.down = 503
+    pull(world)
+
+
+def test_P_01_an_incomplete_manifest_is_not_offered_while_its_upstream_is_away(
+    world: World,
+) -> None:
+    """podman would stay with us and fail; with 503 it goes to its next mirror."""
+    kept, world.blobs = world.blobs, {}
+    path = "/v2/up.site/team/app/manifests/v1"
+    assert world.get(path)[0] == 200
+    world.down = 503
+    statuses = wait_for(lambda: (s := world.get(path)[0]) == 503 and [s], 20, "refusal")
+    assert statuses == [503]
+    world.down, world.blobs = 0, kept
