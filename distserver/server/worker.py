@@ -4,7 +4,7 @@ A small subclass, so that stock gthread stays a working choice. What it adds:
 
 * a TLS hello on a plain port is answered 400 and closed at once (skopeo and podman else wait 10 s);
 * a connection that neither takes nor gives a byte for a while is cut, in body and answer;
-* the headers of a request have to be there in 10 s altogether, however they drip;
+* a TLS handshake, and the headers of a request, take at most 10 s each, however they drip;
 * a file leaves by sendfile with that limit, and never ends well when it ends early;
 * closing lingers in a request thread, not in the loop that accepts;
 * a worker that ends closes its port at once and only then waits for its transfers.
@@ -26,7 +26,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from distserver.server.sender import SendFile
 
 HEADER_SECONDS = 10.0
-"""For all headers of a request together; less where stall_timeout_seconds is less."""
+"""For a handshake or all headers of a request; less where stall_timeout_seconds is less."""
 RECEIVE_BYTES = 256 << 10
 """Read from a socket at once; gunicorn's 8 KiB cost a third of a push's processor time."""
 TLS_HELLO = b"\x16"
@@ -35,10 +35,28 @@ PLAIN_HERE = b"HTTP/1.0 400 Bad Request\r\nConnection: close\r\n\r\n"
 _NOBODY_THERE = (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK)
 
 
-class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
-    """A connection that does not wait for ever."""
+class Accepted(socket.socket):
+    """A socket that never blocks for ever: gunicorn makes it block before the TLS handshake.
 
-    header_seconds = HEADER_SECONDS
+    limit_seconds  for one operation; Python counts a whole handshake as one
+    """
+
+    limit_seconds = HEADER_SECONDS
+
+    def setblocking(self, flag: bool) -> None:
+        """Block for limit_seconds at most, or not at all."""
+        self.settimeout(self.limit_seconds if flag else 0.0)
+
+
+class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
+    """A connection that does not wait for ever.
+
+    sock  an Accepted, before gunicorn wraps it for TLS
+    """
+
+    def __init__(self, cfg: Any, sock: Accepted, client: Any, server: Any) -> None:
+        super().__init__(cfg, sock, client, server)
+        self.header_seconds = sock.limit_seconds
 
     def init(self) -> None:
         """Called by a request thread before each request is read."""
@@ -69,7 +87,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         return data
 
     def _refuse_tls_hello(self) -> None:
-        self.sock.settimeout(self.header_seconds)
+        self.sock.setblocking(True)
         if self.sock.recv(1, socket.MSG_PEEK) == TLS_HELLO:
             self.sock.sendall(PLAIN_HERE)
             raise NoMoreData
@@ -96,9 +114,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 raise
             return
         self.nr_conns += 1
-        connection = Connection(self.cfg, client, address, listener.getsockname())
-        connection.header_seconds = min(HEADER_SECONDS, self.stall_seconds)
-        self.enqueue_req(connection)
+        accepted = Accepted(fileno=client.detach())
+        accepted.limit_seconds = min(HEADER_SECONDS, self.stall_seconds)
+        self.enqueue_req(Connection(self.cfg, accepted, address, listener.getsockname()))
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Stop accepting; when the worker ends, close the port as well.
