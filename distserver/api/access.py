@@ -128,14 +128,16 @@ class Access:
         self._anonymous = anonymous
 
     def check(self) -> None:
-        """Set g.user, or refuse. Raises: Unauthorized, Denied."""
-        g.user = ""
+        """Set g.user and g.may_pull, or refuse. Raises: Unauthorized, Denied."""
+        g.user, g.may_pull = "", False
         if request.path in ("/healthz", "/readyz"):
             return
         user = self._authenticate()
         g.user = user.name if user else ""
+        rights = user.rights if user else self._anonymous
+        g.may_pull = "pull" in rights
         needed = _needed_right()
-        if needed not in (user.rights if user else self._anonymous):
+        if needed not in rights:
             self._refuse(user, needed)
         if user is None and self._users and request.path in ("/v2", "/v2/"):
             # podman and docker log in only if the base is challenged (AU-05).
@@ -172,7 +174,8 @@ def _parse_basic(header: str) -> tuple[str, bytes]:
 
 
 def _needed_right() -> str:
-    if "/blobs/uploads" in request.path:
+    # By the route: a repository may be called "a/blobs/uploads".
+    if request.url_rule and "/blobs/uploads" in request.url_rule.rule:
         return "push"
     if request.method in ("GET", "HEAD", "OPTIONS"):
         return "pull"

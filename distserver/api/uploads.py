@@ -78,6 +78,8 @@ def cancel(name: str, session: str) -> Response:
 def _mount(name: str) -> Response | None:
     """Answer a mount; None when the client has to upload instead, which is never an error."""
     digest = Digest.parse(request.args["mount"])
+    if not g.may_pull:
+        return None
     for source in _sources():
         if registry().blobs.mount(name, digest, source):
             return _created(name, digest)
