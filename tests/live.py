@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -83,6 +84,9 @@ class Server:
 
     def kill(self) -> None:
         """Kill the master and every worker, as a crash of the machine's processes would."""
+        self.session.close()
+        if self.process.poll() is not None:
+            return  # its number may be another process's by now
         for pid in (self.pid, *self.workers()):
             kill(pid)
         self.process.wait(STOP_SECONDS)
@@ -134,6 +138,17 @@ def start_server(
         process.wait(STOP_SECONDS)
         raise
     return server
+
+
+@contextmanager
+def running(server: Server) -> Iterator[Server]:
+    """Lend a server; it has to end well, without a traceback, and is gone in any case."""
+    try:
+        yield server
+        assert server.stop() == 0
+        assert "Traceback" not in server.log
+    finally:
+        server.kill()
 
 
 def wait_for(probe: Callable[[], T], seconds: float, what: str) -> T:

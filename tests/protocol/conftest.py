@@ -7,16 +7,24 @@ import re
 import subprocess
 import warnings
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import bcrypt
 import pytest
 
-from tests.live import Server, start_server
+from tests.live import Server, running, start_server
 from tests.protocol.images import Repository
 
 _numbers = itertools.count()
-RIGHTS = {"alice": "", "bob": ":pull,push,delete", "reader": ":pull", "ünï": ":pull,push"}
+HASTE = {"DISTSERVER_STALL_TIMEOUT_SECONDS": "1"}
+RIGHTS = {
+    "alice": "",
+    "bob": ":pull,push,delete",
+    "reader": ":pull",
+    "writer": ":push",
+    "ünï": ":pull,push",
+}
 
 
 @pytest.fixture
@@ -40,19 +48,44 @@ def other(server: Server, name: str) -> Repository:
 
 @pytest.fixture(scope="session")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server under TLS with users; a password is the user's name."""
+    """A server under TLS with users; a password is the user's name. Impatient, as `hasty`."""
     directory = tmp_path_factory.mktemp("secured")
     users = directory / "users"
     users.write_text("".join(_line(name, rights) for name, rights in RIGHTS.items()))
-    env = {"DISTSERVER_USERS_FILE": str(users), **_certificate(directory)}
+    env = {"DISTSERVER_USERS_FILE": str(users), **HASTE, **_certificate(directory)}
     with warnings.catch_warnings(action="ignore"):
-        server = start_server(directory, "--workers", "1", env=env)
-    try:
+        started = start_server(directory, "--workers", "1", env=env)
+    with running(started) as server:
         yield server
-        assert "Traceback" not in server.log
-        assert server.stop() == 0
-    finally:
-        server.kill()
+
+
+@pytest.fixture(scope="session")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that cuts what is silent for a second."""
+    directory = tmp_path_factory.mktemp("hasty")
+    with running(start_server(directory, "--workers", "1", env=HASTE)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
+    """Two servers over one storage."""
+    directory = tmp_path_factory.mktemp("pair")
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                running(
+                    start_server(directory / side, "--workers", "1", storage=directory / "storage")
+                )
+            )
+            for side in "ab"
+        ]
+
+
+@pytest.fixture
+def both(pair: list[Server], name: str) -> list[Repository]:
+    """One empty repository, seen by two servers."""
+    return [Repository(server, name) for server in pair]
 
 
 def _line(name: str, rights: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.live import Server, start_server
+from tests.live import Server, running, start_server
 from tests.protocol.images import EMPTY, Repository, code, sha256
 
 
@@ -14,9 +14,9 @@ from tests.protocol.images import EMPTY, Repository, code, sha256
 def without_deletes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server where deletes are switched off."""
     env = {"DISTSERVER_DELETES_ENABLED": "false"}
-    server = start_server(tmp_path_factory.mktemp("kept"), "--workers", "1", env=env)
-    yield server
-    assert server.stop() == 0
+    started = start_server(tmp_path_factory.mktemp("kept"), "--workers", "1", env=env)
+    with running(started) as server:
+        yield server
 
 
 def test_DL_01_a_tag_goes_alone(repo: Repository) -> None:
