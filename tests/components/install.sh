@@ -8,16 +8,18 @@ cd "$(dirname "$0")/../.."
 packages=(
     skopeo podman buildah runc containerd docker.io nginx-light docker-registry wrk haproxy
     busybox-static apache2-utils strace openssl e2fsprogs
+    iproute2 iptables ethtool faketime chromium
 )
 commands=(
     skopeo podman buildah runc containerd ctr dockerd docker nginx docker-registry wrk haproxy
-    busybox ab htpasswd strace openssl mkfs.ext4 go
+    busybox ab htpasswd strace openssl mkfs.ext4 go ip tc iptables ethtool faketime chromium
 )
 tools=( # command, its package, its module's version
     "conformance github.com/opencontainers/distribution-spec/conformance v0.0.0-20260831232431-97274622c111"
     "crane github.com/google/go-containerregistry/cmd/crane v0.22.1"
     "oras oras.land/oras/cmd/oras v1.3.6"
     "regctl github.com/regclient/regclient/cmd/regctl v0.11.7"
+    "registry github.com/distribution/distribution/v3/cmd/registry v3.1.2"
     "helm helm.sh/helm/v3/cmd/helm v3.22.0"
 )
 bin="$PWD/.tools/bin"
