@@ -16,13 +16,17 @@ from distserver.api import create_api
 from distserver.api.access import ALL, Access, Users
 from distserver.api.health import Probe
 from distserver.config import DEFAULT_STORAGE, Config, is_loopback, load
+from distserver.metrics import Metrics, metrics_directory
 from distserver.proxy.connect import connector, upstreams_of
+from distserver.proxy.mode import Mode
 from distserver.proxy.namespaces import Namespaces
 from distserver.proxy.registry import proxied
-from distserver.proxy.upstreams import Upstreams
 from distserver.registry import Registry, janitor, local_registry
 
 log = logging.getLogger(__name__)
+
+OWN_NAME = "distserver.internal"
+"""A host that always means this server: the name of its own image begins with it."""
 
 
 def create_app(config: Config | None = None) -> Flask:
@@ -33,32 +37,25 @@ def create_app(config: Config | None = None) -> Flask:
     Raises: ConfigError.
     """
     config = config or load(environ=os.environ).config
-    upstreams = upstreams_of(config.upstream)
-    registry = _with_upstreams(open_registry(config), upstreams, config)
+    upstreams, mode = upstreams_of(config), Mode(Path(config.state), config.mode)
+    metrics = Metrics(metrics_directory(config))
+    connect = connector(config, mode, metrics)
+    made = proxied(open_registry(config), upstreams, connect, config, mode, metrics)
+    registry = made.registry
     app = Flask("distserver", static_folder=None)
-    app.wsgi_app = Namespaces(app.wsgi_app, upstreams, config.names)  # type: ignore[method-assign]
+    own = (*config.names, OWN_NAME)
+    app.wsgi_app = Namespaces(app.wsgi_app, upstreams, own)  # type: ignore[method-assign]
     app.extensions["distserver.probe"] = Probe(registry.backend)
     app.extensions["distserver.config"] = config
-    app.extensions["distserver.after_fork"] = lambda: janitor.start(
-        registry.backend, registry.uploads, config.upload_expiry_seconds
-    )
+    app.extensions["distserver.metrics"] = metrics
+
+    def after_fork() -> None:
+        janitor.start(registry.backend, registry.uploads, config.upload_expiry_seconds)
+        made.completer.start()
+
+    app.extensions["distserver.after_fork"] = after_fork
     create_api(app, registry, _access(config), config.deletes_enabled)
     return app
-
-
-def _with_upstreams(registry: Registry, upstreams: Upstreams, config: Config) -> Registry:
-    """The registry, fetching what it lacks; offline it is left as it is, so no socket is opened."""
-    if config.mode == "offline":
-        return registry
-    ttl = config.tag_ttl_seconds if config.mode == "online" else float("inf")
-    return proxied(
-        registry,
-        upstreams,
-        connector(config.upstream),
-        Path(config.state),
-        ttl,
-        config.manifest_cache_bytes,
-    )
 
 
 def open_registry(config: Config) -> Registry:

@@ -6,14 +6,15 @@ start with one message that names the key. Secrets are files, never values.
 
 from __future__ import annotations
 
-import re
 import tomllib
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+from distserver.config_values import read_value
 
 DEFAULT_FILE = Path("/etc/distserver/config.toml")
 DEFAULT_STORAGE = "/var/lib/distserver/storage"
@@ -39,16 +40,32 @@ class UpstreamConfig:
     username: str = key("", "user at the upstream; needs password_file, and allow")
     password_file: str = key("", "file whose first line is the password")
     docker_config: str = key("", "Docker's config.json with credentials, or helpers that have them")
+    ecr_region: str = key(
+        "", "AWS region whose ECR gives the password, by the usual AWS credentials"
+    )
     realm_hosts: tuple[str, ...] = key((), "further hosts whose token servers may see credentials")
     ca_file: str = key("", "PEM file of the authorities to trust; empty = the system's")
     client_cert: str = key("", "PEM file of a client certificate")
     client_key: str = key("", "PEM file of its key")
     insecure: bool = key(False, "allow plain http and unverified TLS")
+    tag_ttl_seconds: int | None = key(None, "as the general key; unset = what that one says")
+    tag_ttls: Mapping[str, int] = field(
+        default_factory=dict,
+        metadata={
+            "text": "the same by pattern of TAG or REPOSITORY:TAG, the first that fits holds: "
+            '{ "latest" = 60, "app/*:v*" = -1 }'
+        },
+    )
+    honour_deletes: bool = key(False, "a tag that is gone upstream goes here too")
+    signatures: bool = key(True, "referrers and cosign's tags of a pulled image come with it")
+    max_fetches: int = key(8, "blobs fetched at once by a node")
+    max_bytes_per_second: int = key(0, "bytes a second that a node takes; 0 = no limit")
 
     @property
     def has_credentials(self) -> bool:
         """Whether requests may carry somebody's rights."""
-        return bool(self.username or self.docker_config or self.client_cert)
+        given = (self.username, self.docker_config, self.ecr_region, self.client_cert)
+        return any(given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +89,7 @@ class Config:
     tls_cert: str = key("", "PEM file of the certificate chain; empty = plain HTTP")
     tls_key: str = key("", "PEM file of the certificate's key")
     workers: int = key(0, "processes; 0 = one for each core")
-    threads: int = key(16, "requests that a worker serves at once")
+    threads: int = key(64, "requests that a worker serves at once")
     reserve_bytes: int = key(
         -1, "free space that pushes leave alone; -1 = the larger of 1 GiB and 2 %"
     )
@@ -82,7 +99,15 @@ class Config:
     graceful_timeout_seconds: int = key(3600, "how long a stopping worker lets transfers finish")
     log_format: str = key("plain", "plain or json: one line a request on standard error")
     mode: str = key("online", "online, prefer-cache (held tags are not revalidated) or offline")
-    tag_ttl_seconds: int = key(300, "a pulled tag is not asked for again within this")
+    tag_ttl_seconds: int = key(
+        300, "a pulled tag is not asked for again within this; 0 = always ask, -1 = never again"
+    )
+    platforms: tuple[str, ...] = key(
+        (), "such as linux/arm64: of an index these come too; empty = those that are asked for"
+    )
+    partial_bytes: int = key(
+        32 << 30, "that blobs on their way may take in state; what is more is not kept"
+    )
     upstream: Mapping[str, UpstreamConfig] = field(
         default_factory=dict, metadata={"text": "tables of upstreams, by host; only in the file"}
     )
@@ -164,8 +189,8 @@ def _upstreams(value: Any, source: str) -> dict[str, UpstreamConfig]:
 def _upstream(host: str, table: Mapping[str, Any], source: str) -> UpstreamConfig:
     where = f"{source}: upstream {host}"
     made = UpstreamConfig(**{k: _convert_as(UpstreamConfig, k, v, where) for k, v in table.items()})
-    if any(not url.startswith(("http://", "https://")) for url in made.url):
-        raise ConfigError(f"{where}: url begins with https:// or http://")
+    if not all(map(_is_base_url, made.url)):
+        raise ConfigError(f"{where}: url is https://HOST or http://HOST, without a user")
     if any(url.startswith("http://") for url in made.url) and not made.insecure:
         raise ConfigError(f"{where}: a url with http:// needs insecure = true")
     if made.has_credentials and not made.allow:
@@ -174,7 +199,22 @@ def _upstream(host: str, table: Mapping[str, Any], source: str) -> UpstreamConfi
         raise ConfigError(f"{where}: username and password_file go together")
     if bool(made.client_cert) != bool(made.client_key):
         raise ConfigError(f"{where}: client_cert and client_key go together")
+    if sum(map(bool, (made.username, made.docker_config, made.ecr_region))) > 1:
+        raise ConfigError(f"{where}: one of username, docker_config and ecr_region is enough")
+    _check_ttls(where, made.tag_ttl_seconds or 0, *made.tag_ttls.values())
+    if made.max_fetches < 1 or made.max_bytes_per_second < 0:
+        raise ConfigError(f"{where}: max_fetches is at least 1, max_bytes_per_second at least 0")
     return made
+
+
+def _is_base_url(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
+
+
+def _check_ttls(where: str, *seconds: int) -> None:
+    if min(seconds) < -1:
+        raise ConfigError(f"{where}: a tag's time is seconds, 0 = always ask, or -1 = never again")
 
 
 def _convert_as(kind: type, name: str, value: Any, source: str) -> Any:
@@ -182,42 +222,9 @@ def _convert_as(kind: type, name: str, value: Any, source: str) -> Any:
     if hint is None:
         raise ConfigError(f"{source}: unknown key {name}")
     try:
-        if isinstance(hint, types.GenericAlias):
-            return _texts(value)
-        return _SCALARS[hint](value)
-    except (TypeError, ValueError, LookupError) as exc:
-        wanted = _WANTED.get(hint, "a list of texts")
-        raise ConfigError(f"{source}: {name} cannot be {value!r}: {wanted} is wanted") from exc
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        value = [part.strip() for part in value.split(",")]
-    return tuple(_text(item) for item in value if item)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _integer(value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if not _INTEGER.fullmatch(_text(value)):
-        raise ValueError
-    return int(value)
-
-
-def _boolean(value: Any) -> bool:
-    return value if isinstance(value, bool) else _BOOLEANS[_text(value)]
-
-
-_INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
-_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-_SCALARS: dict[Any, Any] = {str: _text, int: _integer, bool: _boolean}
-_WANTED = {str: "a text", int: "a whole number", bool: "true or false"}
+        return read_value(hint, value)
+    except ValueError as exc:
+        raise ConfigError(f"{source}: {name} cannot be {value!r}: {exc} is wanted") from exc
 
 
 def _check(config: Config) -> None:
@@ -239,8 +246,11 @@ def _check(config: Config) -> None:
             raise ConfigError(f"{name} must be at least 1")
     if config.workers < 0 or config.reserve_bytes < -1 or config.manifest_cache_bytes < 0:
         raise ConfigError("workers, reserve_bytes and manifest_cache_bytes cannot be negative")
-    if config.tag_ttl_seconds < 0:
-        raise ConfigError("tag_ttl_seconds cannot be negative")
+    if config.partial_bytes < 0:
+        raise ConfigError("partial_bytes cannot be negative")
+    if wrong := [text for text in config.platforms if text.count("/") not in (1, 2)]:
+        raise ConfigError(f"platforms: {wrong[0]!r} is not os/architecture[/variant]")
+    _check_ttls("tag_ttl_seconds", config.tag_ttl_seconds)
     parse_listen(config.listen)
 
 

@@ -128,14 +128,14 @@ class Access:
         self._anonymous = anonymous
 
     def check(self) -> None:
-        """Set g.user and g.may_pull, or refuse. Raises: Unauthorized, Denied."""
-        g.user, g.may_pull = "", False
+        """Set g.user, g.may_pull and g.may_push, or refuse. Raises: Unauthorized, Denied."""
+        g.user, g.may_pull, g.may_push = "", False, False
         if request.path in ("/healthz", "/readyz"):
             return
         user = self._authenticate()
         g.user = user.name if user else ""
         rights = user.rights if user else self._anonymous
-        g.may_pull = "pull" in rights
+        g.may_pull, g.may_push = "pull" in rights, "push" in rights
         needed = _needed_right()
         if needed not in rights:
             self._refuse(user, needed)

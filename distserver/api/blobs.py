@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from flask import Response, request
+from flask import Response, g, request
 
-from backends.base import Reader
 from backends.errors import Corrupt
 from distserver.api.base import blueprint, describe, registry, require_deletes
 from distserver.api.responses import empty, stream
@@ -19,17 +18,17 @@ def get_blob(name: str, digest: str) -> Response:
     """Send a blob, or one range of it. Spec: end-2; RFC 9110 §13, §14."""
     name, parsed = parse_name(name), Digest.parse(digest)
     describe(name=name, digest=parsed)
-    size = _size(name, parsed)
-    headers = _headers(parsed)
+    if request.method == "HEAD":
+        return _head(name, parsed)
+    found, headers = registry().blobs.find(name, parsed), _headers(parsed)
     if etag_matches(request.headers.get("If-None-Match"), str(parsed)):
         return empty(304, headers)
-    wanted = _wanted_range(parsed, size)
-    if request.method == "HEAD":
-        return _head(size, wanted, headers)
+    wanted = _wanted_range(parsed, found.size)
     if wanted is None:
-        return stream(_open(name, parsed, ByteRange(0, size)), size, 200, headers)
-    headers["Content-Range"] = wanted.content_range(size)
-    return stream(_open(name, parsed, wanted), wanted.stop - wanted.start, 206, headers)
+        return stream(found.open(0, found.size), found.size, 200, headers)
+    headers["Content-Range"] = wanted.content_range(found.size)
+    reader = found.open(wanted.start, wanted.stop)
+    return stream(reader, wanted.stop - wanted.start, 206, headers)
 
 
 @blueprint.delete("/v2/<name:name>/blobs/<digest>")
@@ -42,26 +41,28 @@ def delete_blob(name: str, digest: str) -> Response:
     return empty(202, {"Content-Length": "0"})
 
 
-def _size(name: str, digest: Digest) -> int:
-    """The blob's size. To a HEAD a damaged blob is not there: that is how clients push it again."""
-    try:
-        return registry().blobs.size(name, digest)
-    except Corrupt:
-        if request.method == "HEAD":
-            raise BlobUnknown(detail={"damaged": str(digest)}) from None
-        raise
-
-
-def _open(name: str, digest: Digest, part: ByteRange) -> Reader:
-    return registry().blobs.open(name, digest, part.start, part.stop)
-
-
-def _head(size: int, wanted: ByteRange | None, headers: dict[str, str]) -> Response:
+def _head(name: str, digest: Digest) -> Response:
+    size, headers = _size(name, digest), _headers(digest)
+    if etag_matches(request.headers.get("If-None-Match"), str(digest)):
+        return empty(304, headers)
+    wanted = _wanted_range(digest, size)
     if wanted is None:
         return empty(200, headers | {"Content-Length": str(size)})
     length = str(wanted.stop - wanted.start)
     ranged = {"Content-Length": length, "Content-Range": wanted.content_range(size)}
     return empty(206, headers | ranged)
+
+
+def _size(name: str, digest: Digest) -> int:
+    """The blob's size. To a HEAD a damaged blob is not there: that is how clients push it again.
+
+    Who may push is told of what is stored here: it decides whether a push has to bring the blob.
+    """
+    blobs = registry().blobs
+    try:
+        return blobs.held_size(name, digest) if g.may_push else blobs.size(name, digest)
+    except Corrupt:
+        raise BlobUnknown(detail={"damaged": str(digest)}) from None
 
 
 def _wanted_range(digest: Digest, size: int) -> ByteRange | None:

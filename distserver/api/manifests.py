@@ -15,6 +15,7 @@ from distserver.oci.ranges import etag_matches
 from distserver.oci.references import Reference, parse_reference
 from distserver.registry.manifests import StoredManifest
 
+MAX_WARNING = 1000
 MAX_TAGS = 50
 """Each comes back in a header of its own, and common HTTP libraries take 100 headers in all."""
 
@@ -87,6 +88,12 @@ def _headers(stored: StoredManifest) -> dict[str, str]:
         "Docker-Content-Digest": str(stored.digest),
         "ETag": f'"{stored.digest}"',
     }
-    if stored.stale:
-        headers["Warning"] = '299 - "a newer version of this tag has not arrived here yet"'
+    if stored.warning:
+        headers["Warning"] = f'299 - "{_quotable(stored.warning)}"'
     return headers
+
+
+def _quotable(text: str) -> str:
+    """A text as a quoted string of a header. Spec: "Warnings": at most 4096 bytes in all."""
+    kept = (c if " " <= c <= "~" and c not in '"\\' else "?" for c in text[:MAX_WARNING])
+    return "".join(kept)

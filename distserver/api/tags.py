@@ -15,6 +15,7 @@ def list_tags(name: str) -> Response:
     """List the tags of a repository in the order of their characters. Spec: end-8a, end-8b."""
     name = parse_name(name)
     describe(name=name)
-    if not registry().catalog.knows(name):
+    tags = sorted(registry().tags.names(name))
+    if not tags and not registry().catalog.knows(name):
         raise NameUnknown(detail={"name": name})
-    return page(sorted(registry().tags.all(name)), "tags", {"name": name}, None)
+    return page(tags, "tags", {"name": name}, None)

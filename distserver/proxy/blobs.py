@@ -2,73 +2,128 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from functools import partial
+
 from backends.base import Reader
+from backends.errors import StorageError
+from distserver.metrics import Metrics
 from distserver.oci.digests import Digest
 from distserver.oci.errors import BlobUnknown
-from distserver.proxy.flights import Flights, Wanted
+from distserver.proxy.begun import Begun
+from distserver.proxy.cold import ColdReader
+from distserver.proxy.flights import Flights
 from distserver.proxy.sources import Source, Sources, told
-from distserver.proxy.upstream_errors import UpstreamError
-from distserver.registry.blobs import Blobs
-from distserver.registry.content import Content
-from distserver.registry.records import RecordStore
+from distserver.proxy.upstream_errors import UpstreamError, UpstreamOffline
+from distserver.registry import Registry
+from distserver.registry.blobs import Blobs, Found
+
+log = logging.getLogger(__name__)
 
 ASK_SECONDS = 5.0
+Here = BlobUnknown | StorageError
 
 
 class ProxiedBlobs(Blobs):
-    """What is held is served without a word to anybody; what is not is fetched once."""
+    """What is held is served without a word to anybody; what is not is fetched once.
+
+    A storage that fails, or holds a damaged copy, counts as not holding it.
+    """
 
     def __init__(
-        self, content: Content, records: RecordStore, sources: Sources, flights: Flights
+        self, registry: Registry, sources: Sources, flights: Flights, begun: Begun, metrics: Metrics
     ) -> None:
-        super().__init__(content, records)
-        self._local = Blobs(content, records)
-        self._sources, self._flights = sources, flights
+        super().__init__(registry.content, registry.records)
+        self._local = registry.blobs
+        self._sources, self._flights, self._begun = sources, flights, begun
+        self._metrics = metrics
+
+    def held_size(self, name: str, digest: Digest) -> int:
+        """See Blobs.held_size. Asks no upstream."""
+        return self._local.size(name, digest)
 
     def has(self, name: str, digest: Digest) -> bool:
         """See Blobs.has: what is held. Asks no upstream."""
         return self._local.has(name, digest)
 
     def size(self, name: str, digest: Digest) -> int:
-        """See Blobs.size; begins the fetch of a blob that is not held.
+        """See Blobs.size; asks the upstream about a blob that is not held, and fetches nothing.
 
         Raises: also Denied, ServiceUnavailable.
         """
         try:
             return self._local.size(name, digest)
-        except BlobUnknown as absent:
-            wanted = self._wanted(name, digest, absent)
-            try:
-                return self._flights.size(wanted)
-            except UpstreamError as exc:
-                raise told(exc, absent) from exc
+        except (BlobUnknown, StorageError) as here:
+            return self._size_there(self._source(name, here), digest, here)
 
-    def open(self, name: str, digest: Digest, start: int = 0, stop: int | None = None) -> Reader:
-        """See Blobs.open; follows the fetch of a blob that is not held. Raises: as size."""
+    def find(self, name: str, digest: Digest) -> Found:
+        """See Blobs.find; begins the fetch of a blob that is not held.
+
+        Raises: also Denied, ServiceUnavailable.
+        """
         try:
-            return self._local.open(name, digest, start, stop)
-        except BlobUnknown as absent:
-            wanted = self._wanted(name, digest, absent)
-            try:
-                end = self._flights.size(wanted) if stop is None else stop
-                return self._flights.open(wanted, start, end)
-            except UpstreamError as exc:
-                raise told(exc, absent) from exc
+            size = self._local.size(name, digest)
+        except (BlobUnknown, StorageError) as here:
+            return self._cold(self._source(name, here), name, digest, here)
+        return Found(size, partial(self._open_held, name, digest))
 
-    def _wanted(self, name: str, digest: Digest, absent: BlobUnknown) -> Wanted:
+    def _open_held(self, name: str, digest: Digest, start: int, stop: int | None) -> Reader:
         source = self._sources.of(name)
-        if source is None:
-            raise absent
-        if not self._readable(name, digest):
-            self._ask_right(source, name, digest, absent)
-        return source.wanted(digest)
+        try:
+            reader = self._local.open(name, digest, start, stop)
+        except (BlobUnknown, StorageError) as here:
+            return self._cold(self._source(name, here), name, digest, here).open(start, stop)
+        if source:
+            self._metrics.cache_requests.labels("blob", "hit").inc()
+            sent = (reader.size if stop is None else stop) - start
+            self._metrics.saved_bytes.labels(source.upstream.name).inc(sent)
+        return reader
 
-    def _ask_right(self, source: Source, name: str, digest: Digest, absent: BlobUnknown) -> None:
+    def _cold(self, source: Source, name: str, digest: Digest, here: Here) -> Found:
+        """Join, or begin, the fetch of a blob."""
+        self._metrics.cache_requests.labels("blob", "miss").inc()
+        if source.uplink.offline:
+            raise told(UpstreamOffline("the mode is offline"), here) from here
+        self._require_right(source, name, digest, here)
+        wanted, since = source.wanted(digest, self._begun.size_of(name, digest)), time.monotonic()
+        try:
+            size = self._flights.find_size(wanted, since)
+        except UpstreamError as exc:
+            raise told(exc, here) from exc
+
+        def follow(start: int, stop: int | None) -> Reader:
+            try:
+                return ColdReader(self._flights, wanted, size, since, start, stop)
+            except UpstreamError as exc:
+                raise told(exc, here) from exc
+
+        return Found(size, follow)
+
+    def _require_right(self, source: Source, name: str, digest: Digest, here: Here) -> None:
         """Bytes are shared, the right to read them is not: this repository's upstream decides."""
         try:
-            there = source.ask(lambda r: r.has_blob(source.repository, digest, ASK_SECONDS))
+            if self._readable(name, digest):
+                return
+        except StorageError as exc:
+            log.debug("the upstream decides who may read %s: %s", digest, exc)
+        self._size_there(source, digest, here)
+        try:
+            self.record(name, digest)
+        except StorageError as exc:
+            log.warning("the right to read %s is not kept: %s", digest, exc)
+
+    def _size_there(self, source: Source, digest: Digest, here: Here) -> int:
+        try:
+            return source.uplink.ask(
+                lambda registry: registry.blob_size(source.repository, digest), ASK_SECONDS
+            )
         except UpstreamError as exc:
-            raise told(exc, absent) from exc
-        if not there:
-            raise absent
-        self.record(name, digest)
+            raise told(exc, here) from exc
+
+    def _source(self, name: str, here: Here) -> Source:
+        """Where the repository comes from. Raises: here, if it comes from nowhere."""
+        source = self._sources.of(name)
+        if source is None:
+            raise here
+        return source

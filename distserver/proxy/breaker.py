@@ -1,116 +1,149 @@
-"""What this node knows of an upstream's state, shared by its processes through a small file.
+"""What this node knows of the state of one base URL, shared by its processes through a small file.
 
-After three failures, or one Retry-After, the upstream is left alone for a while; then one request
-may try again. Lost or damaged memory is harmless: it only costs a try.
+After three failures, or one Retry-After, the URL is left alone for a while; then one request may
+try again. Lost or damaged memory is harmless: it only costs a try.
 """
 
 from __future__ import annotations
 
 import json
+import logging
+import os
 import threading
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+log = logging.getLogger(__name__)
+
 THRESHOLD = 3
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 30.0
+TRY_SECONDS = 25.0
+"""How long the one that tries again may take before another may."""
+SETTLE_SECONDS = 3.0
+"""Failures that come in one burst count as one when the pause grows."""
 MAX_BYTES = 4096
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """failures in a row; until = monotonic time before which nobody asks, of the boot named.
+    """What is known. Pauses are in monotonic time of the boot named, the rest in wall-clock time.
 
-    contact  wall-clock time of the last answer, 0 = never; error = how the last failure read
+    failures  in a row
+    until     nobody asks before
+    grown     when the pause was last made longer
+    contact   the last answer, whatever it said; 0 = never
+    error     how the last failure read, and errored when it was
     """
 
+    url: str = ""
     failures: int = 0
     until: float = 0.0
+    grown: float = 0.0
     boot: str = ""
     contact: float = 0.0
     error: str = ""
+    errored: float = 0.0
 
 
 class Breaker:
-    """The breaker of one upstream. Safe in threads; processes see each other's news."""
+    """The breaker of one URL. Safe in threads; processes see each other's news."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, url: str = "") -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._boot = _boot_id()
+        self._boot = boot_id()
         self._stamp: tuple[int, int] | None = None
-        self._state = State()
+        self._state = State(url)
 
     def state(self) -> State:
         """What is known now."""
         with self._lock:
-            self._refresh()
-            return self._state
+            return self._refreshed()
 
     def closed(self) -> bool:
-        """Whether the upstream answers, as far as is known. Changes nothing, unlike allows."""
+        """Whether the URL answers, as far as is known. Changes nothing, unlike allows."""
         state = self.state()
         return state.failures < THRESHOLD or state.boot != self._boot
 
+    def answered_within(self, seconds: float) -> bool:
+        """Whether the last question was answered, and lately."""
+        state = self.state()
+        return not state.failures and 0 <= time.time() - state.contact < seconds
+
     def allows(self) -> bool:
-        """Whether the upstream may be asked now; after a pause, one asks and the rest wait on."""
+        """Whether the URL may be asked now; after a pause, one asks and the rest wait on."""
         with self._lock:
-            self._refresh()
-            now, state = time.monotonic(), self._state
-            if state.boot != self._boot or now >= state.until:
-                if state.failures >= THRESHOLD:
-                    self._write(replace(state, until=now + FIRST_PAUSE_SECONDS, boot=self._boot))
-                return True
-            return False
+            now, state = time.monotonic(), self._refreshed()
+            if state.boot == self._boot and now < state.until:
+                return False
+            if state.failures >= THRESHOLD:
+                self._write(replace(state, until=now + TRY_SECONDS, boot=self._boot))
+            return True
 
     def succeeded(self) -> None:
         """Note an answer that says something about content, a 404 too."""
         with self._lock:
-            self._refresh()
-            if self._state.failures or time.time() - self._state.contact > 1:
-                self._write(State(contact=time.time(), boot=self._boot))
+            state = self._refreshed()
+            if state.failures or abs(time.time() - state.contact) > 1:
+                closed = replace(state, failures=0, until=0.0, grown=0.0)
+                self._write(replace(closed, contact=time.time(), boot=self._boot))
 
     def failed(self, error: str, retry_after: float | None = None) -> None:
-        """Note that the upstream gave no usable answer."""
+        """Note that the URL gave no usable answer."""
         with self._lock:
-            self._refresh()
-            failures = self._state.failures + 1
-            pause = retry_after or 0.0
-            if failures >= THRESHOLD:
-                grown = FIRST_PAUSE_SECONDS * 2 ** min(failures - THRESHOLD, 8)
-                pause = max(pause, min(grown, LONGEST_PAUSE_SECONDS))
-            elif retry_after:
-                failures = THRESHOLD
-            until = time.monotonic() + pause
-            contact = self._state.contact
-            self._write(State(failures, until, self._boot, contact, error[:500]))
+            state, now = self._refreshed(), time.monotonic()
+            if state.boot != self._boot:
+                state = replace(state, failures=0, until=0.0, grown=0.0, boot=self._boot)
+            told = replace(state, error=error[:500], errored=time.time())
+            if state.failures >= THRESHOLD and now - state.grown < SETTLE_SECONDS:
+                self._write(told)
+                return
+            failures = THRESHOLD if retry_after else state.failures + 1
+            until = now + max(retry_after or 0.0, _pause(failures))
+            self._write(replace(told, failures=failures, until=until, grown=now))
 
-    def _refresh(self) -> None:
+    def _refreshed(self) -> State:
         try:
             status = self._path.stat()
             stamp = (status.st_ino, status.st_mtime_ns)
             if stamp != self._stamp:
-                self._state, self._stamp = State(**json.loads(self._text())), stamp
-        except (OSError, ValueError, TypeError):
-            return  # no news: what this process knows itself still holds
-
-    def _text(self) -> str:
-        with self._path.open() as file:
-            return file.read(MAX_BYTES)
+                self._state, self._stamp = _load(self._path), stamp
+        except FileNotFoundError:
+            return self._state
+        except (OSError, ValueError, TypeError) as exc:
+            log.debug("no news of an upstream: %s", exc)  # what this process knows still holds
+        return self._state
 
     def _write(self, state: State) -> None:
         self._state = state
-        new = self._path.with_name(f"{self._path.name}.{threading.get_ident()}.new")
+        new = self._path.with_name(f"{self._path.name}.{os.getpid()}.{threading.get_ident()}.new")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             new.write_text(json.dumps(asdict(state)))
             new.replace(self._path)
-        except OSError:
-            return  # the state directory is full or away: this process still knows
+        except OSError as exc:
+            # The state directory is full or away: this process still knows.
+            log.debug("an upstream's state is not shared: %s", exc)
 
 
-def _boot_id() -> str:
+def boot_id() -> str:
+    """Return what tells this boot of the machine from every other; "" where nothing does."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return BOOT_ID.read_text().strip()
     except OSError:
-        return "unknown"
+        return ""
+
+
+def _load(path: Path) -> State:
+    with path.open() as file:
+        return State(**json.loads(file.read(MAX_BYTES)))
+
+
+def _pause(failures: int) -> float:
+    """Seconds to leave the URL alone after so many failures."""
+    if failures < THRESHOLD:
+        return 0.0
+    grown = FIRST_PAUSE_SECONDS * 2.0 ** min(failures - THRESHOLD, 8)
+    return min(grown, LONGEST_PAUSE_SECONDS)

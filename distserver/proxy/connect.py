@@ -1,50 +1,92 @@
-"""Makes the upstreams of a configuration, and the clients that speak to them."""
+"""Makes the upstreams of a configuration, and the way to each of them."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import requests
 
-from distserver.config import UpstreamConfig
+from distserver.config import Config, UpstreamConfig
+from distserver.metrics import Metrics
+from distserver.proxy.breaker import Breaker
 from distserver.proxy.credentials import Load, docker_config, password_file
-from distserver.proxy.sources import Connect
+from distserver.proxy.credentials_ecr import ecr_password
+from distserver.proxy.limits import limits_of
+from distserver.proxy.mode import Mode
+from distserver.proxy.realms import origin
+from distserver.proxy.uplink import Place, Uplink
 from distserver.proxy.upstream_auth import Authenticator
 from distserver.proxy.upstream_client import Transfer, Transport, new_session
-from distserver.proxy.upstream_registry import Place, UpstreamRegistry
-from distserver.proxy.upstreams import Upstream, Upstreams
+from distserver.proxy.upstream_registry import UpstreamRegistry
+from distserver.proxy.upstreams import FOREVER, Upstream, Upstreams, base_url
 
 
-def upstreams_of(tables: Mapping[str, UpstreamConfig]) -> Upstreams:
+def upstreams_of(config: Config) -> Upstreams:
     """Return the built-in upstreams with those of the configuration added and changed."""
-    return Upstreams({host: _upstream(host, table) for host, table in tables.items()})
+    tables = {host: _upstream(host, table, config) for host, table in config.upstream.items()}
+    return Upstreams(tables, Upstream("", (), ttl_seconds=_ttl(config.tag_ttl_seconds)))
 
 
-def connector(tables: Mapping[str, UpstreamConfig]) -> Connect:
-    """Return what makes an upstream's client; all clients of a process share one session."""
+def connector(config: Config, mode: Mode, metrics: Metrics) -> Callable[[Upstream], Uplink]:
+    """Return what makes the way to an upstream; all of a process share one session."""
     session = functools.cache(new_session)
-    return lambda upstream: _client(upstream, tables.get(upstream.name), session())
+    return lambda upstream: _uplink(upstream, config, session(), mode, metrics)
 
 
-def _upstream(host: str, table: UpstreamConfig) -> Upstream:
-    built_in = Upstreams().find(host)
-    urls = table.url or (built_in.urls if built_in else (f"https://{host}",))
-    return Upstream(host, urls, table.allow, table.deny)
+def breaker_of(state: Path, upstream: Upstream, url: str) -> Breaker:
+    """Return what this node knows of a base URL of an upstream."""
+    name = hashlib.sha256(url.encode()).hexdigest()[:16]
+    return Breaker(state / "upstreams" / upstream.directory / f"{name}.json", url)
 
 
-def _client(
-    upstream: Upstream, table: UpstreamConfig | None, session: requests.Session
-) -> UpstreamRegistry:
-    table = table or UpstreamConfig()
+def _upstream(host: str, table: UpstreamConfig, config: Config) -> Upstream:
+    general = config.tag_ttl_seconds if table.tag_ttl_seconds is None else table.tag_ttl_seconds
+    return Upstream(
+        name=host,
+        urls=table.url or (base_url(host),),
+        allow=table.allow,
+        deny=table.deny,
+        ttl_seconds=_ttl(general),
+        ttls=tuple((pattern, _ttl(seconds)) for pattern, seconds in table.tag_ttls.items()),
+        honour_deletes=table.honour_deletes,
+        signatures=table.signatures,
+        max_fetches=table.max_fetches,
+        max_bytes_per_second=table.max_bytes_per_second,
+    )
+
+
+def _ttl(seconds: int) -> float:
+    return FOREVER if seconds < 0 else float(seconds)
+
+
+def _uplink(
+    upstream: Upstream, config: Config, session: requests.Session, mode: Mode, metrics: Metrics
+) -> Uplink:
+    table = _table(config, upstream)
     cert = (table.client_cert, table.client_key) if table.client_cert else None
-    transfer = Transfer(session, Transport(table.ca_file, cert, table.insecure))
-    load = _credentials(upstream.name, table)
-    places = [
-        Place(url, Authenticator(url, transfer, load, table.realm_hosts)) for url in upstream.urls
-    ]
-    return UpstreamRegistry(transfer, places)
+    hosts = frozenset(origin(url)[1] for url in upstream.urls)
+    received = metrics.upstream_bytes.labels(upstream.name).inc
+    transfer = Transfer(session, Transport(table.ca_file, cert, hosts, table.insecure), received)
+    load, state = _credentials(upstream.name, table), Path(config.state)
+
+    def place(url: str) -> Place:
+        authenticator = Authenticator(url, transfer, load, table.realm_hosts)
+        registry = UpstreamRegistry(url, transfer, authenticator)
+        return Place(registry, breaker_of(state, upstream, url))
+
+    limits = limits_of(
+        state, upstream.directory, upstream.max_fetches, upstream.max_bytes_per_second
+    )
+    return Uplink(upstream, [place(url) for url in upstream.urls], limits, mode, metrics)
+
+
+def _table(config: Config, upstream: Upstream) -> UpstreamConfig:
+    """The table of an upstream, or of the family that it belongs to."""
+    family = "*." + upstream.name.partition(".")[2]
+    return config.upstream.get(upstream.name) or config.upstream.get(family) or UpstreamConfig()
 
 
 def _credentials(host: str, table: UpstreamConfig) -> Load:
@@ -52,4 +94,6 @@ def _credentials(host: str, table: UpstreamConfig) -> Load:
         return password_file(table.username, Path(table.password_file))
     if table.docker_config:
         return docker_config(Path(table.docker_config), host)
+    if table.ecr_region:
+        return ecr_password(table.ecr_region)
     return lambda: None

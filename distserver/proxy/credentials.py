@@ -11,6 +11,7 @@ import json
 import logging
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 HELPER_SECONDS = 10.0
+HELPER_LIFE_SECONDS = 300.0
+RETRY_SECONDS = 30.0
 MAX_FILE_BYTES = 1 << 20
 _HUB_KEYS = ("https://index.docker.io/v1/", "index.docker.io", "docker.io", "registry-1.docker.io")
 Load = Callable[[], "Credentials | None"]
@@ -26,11 +29,15 @@ Load = Callable[[], "Credentials | None"]
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A user and a secret; refresh = the secret is an OAuth2 refresh token, not a password."""
+    """A user and a secret; refresh = the secret is an OAuth2 refresh token, not a password.
+
+    life_seconds  after which its source is asked again
+    """
 
     user: str
     secret: str = field(repr=False)
     refresh: bool = False
+    life_seconds: float = field(default=float("inf"), compare=False)
 
     @property
     def basic(self) -> str:
@@ -38,41 +45,58 @@ class Credentials:
         return "Basic " + base64.b64encode(f"{self.user}:{self.secret}".encode()).decode()
 
 
-class FromFile:
-    """Credentials that a file holds, read again when its time or size changes.
+class Kept:
+    """Credentials of a source, asked again when it changes or their life is over.
 
-    parse  makes credentials from the file's text; raises ValueError if it cannot
+    what   names the source to operators
+    stamp  tells one state of the source from another
+    ask    returns the credentials of now
+    Both may raise OSError or ValueError; then those of before stay.
     """
 
-    def __init__(self, path: Path, parse: Callable[[str], Credentials | None]) -> None:
-        self._path, self._parse = path, parse
+    def __init__(
+        self, what: str, stamp: Callable[[], object], ask: Callable[[], Credentials | None]
+    ) -> None:
+        self._what, self._stamp, self._ask = what, stamp, ask
         self._lock = threading.Lock()
-        self._stamp: tuple[int, int, int] | None = None
+        self._seen: object = None
         self._kept: Credentials | None = None
+        self._until = 0.0
 
     def __call__(self) -> Credentials | None:
-        """Return the credentials of now; those of before when the file cannot be read."""
+        """Return the credentials of now. Blocks on: the source, where it is asked."""
         with self._lock:
             try:
-                status = self._path.stat()
-                stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
-                if stamp != self._stamp:
-                    if status.st_size > MAX_FILE_BYTES:
-                        raise ValueError("too large")
-                    self._kept, self._stamp = self._parse(self._path.read_text()), stamp
+                stamp = self._stamp()
+                if stamp != self._seen or time.monotonic() > self._until:
+                    self._kept, self._seen = self._ask(), stamp
+                    life = self._kept.life_seconds if self._kept else RETRY_SECONDS
+                    self._until = time.monotonic() + life
             except (OSError, ValueError) as exc:
-                log.error("credentials not taken from %s: %s", self._path, type(exc).__name__)
+                log.error("credentials not taken from %s: %s", self._what, type(exc).__name__)
             return self._kept
 
 
-def password_file(user: str, path: Path) -> FromFile:
+def _from_file(path: Path, parse: Callable[[str], Credentials | None]) -> Kept:
+    """Credentials that a file holds."""
+
+    def stamp() -> object:
+        status = path.stat()
+        if status.st_size > MAX_FILE_BYTES:
+            raise ValueError("too large")
+        return status.st_ino, status.st_mtime_ns, status.st_size
+
+    return Kept(str(path), stamp, lambda: parse(path.read_text()))
+
+
+def password_file(user: str, path: Path) -> Kept:
     """Credentials whose password is a file's first line."""
-    return FromFile(path, lambda text: Credentials(user, text.partition("\n")[0].rstrip("\r")))
+    return _from_file(path, lambda text: Credentials(user, text.partition("\n")[0].rstrip("\r")))
 
 
-def docker_config(path: Path, host: str) -> FromFile:
+def docker_config(path: Path, host: str) -> Kept:
     """Credentials that Docker's config.json has for a host: auths, credHelpers, credsStore."""
-    return FromFile(path, lambda text: _from_docker(_object(json.loads(text)), host))
+    return _from_file(path, lambda text: _from_docker(_object(json.loads(text)), host))
 
 
 def _from_docker(config: dict[str, Any], host: str) -> Credentials | None:
@@ -118,7 +142,7 @@ def _from_helper(helper: str, host: str) -> Credentials | None:
     user, secret = answer.get("Username"), answer.get("Secret")
     if not isinstance(user, str) or not isinstance(secret, str):
         return None
-    return Credentials(user, secret, refresh=user == "<token>")
+    return Credentials(user, secret, user == "<token>", HELPER_LIFE_SECONDS)
 
 
 def _first(values: dict[str, Any], keys: tuple[str, ...]) -> Any:

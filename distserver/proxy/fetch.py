@@ -1,25 +1,27 @@
 """Brings one blob from its upstream into a partial, whatever the link does, and proves it.
 
-Each try goes on where the last one broke off. Only lack of progress ends it, and what was
-brought stays for the next one.
+Each try goes on where the last one broke off. Once bytes have come, only lack of progress ends it;
+what was brought stays for the next one.
 """
 
 from __future__ import annotations
 
 import logging
 import random
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from distserver.oci.digests import Digest, new_hash
-from distserver.proxy.partial import Lock, PartialWriter
+from distserver.proxy.limits import Rate
+from distserver.proxy.partial import Lock
+from distserver.proxy.partial_writer import PartialWriter
+from distserver.proxy.room import NoRoom, Room
 from distserver.proxy.upstream_errors import (
-    UpstreamAbsent,
+    FINAL,
     UpstreamError,
     UpstreamLied,
-    UpstreamRefused,
     UpstreamUnavailable,
 )
 from distserver.proxy.upstream_registry import Body
@@ -27,95 +29,148 @@ from distserver.registry.content import Hashes
 
 log = logging.getLogger(__name__)
 
-READ_BYTES = 256 << 10
 GIVE_UP_SECONDS = 30.0
 """Without one new byte for so long, the fetch ends and its waiters are told."""
+PROGRESS_BYTES = 1024
+"""What comes in GIVE_UP_SECONDS at least; an upstream that drips is silent."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
+CLEAN_TRIES = 4
 
-Open = Callable[[int], Body]
-"""Opens the blob at the upstream from a byte on."""
+
+class Origin(Protocol):
+    """Where a blob comes from."""
+
+    def open(self, start: int) -> Body:
+        """Open the blob from a byte on; the body may begin before. Raises: UpstreamError."""
+
+    def blame(self, mixed: bool) -> None:
+        """Take note that what came had the wrong digest.
+
+        mixed  bytes of an earlier fetch were among them, so nobody is to blame for sure
+        """
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a fetch goes on without progress, and what it sleeps on.
+class Terms:
+    """What a fetch has to keep to.
 
-    seconds  without a new byte
-    stop     set when the process ends: the fetch then ends too, its bytes stay
+    room      for partials of this node
+    rate      bytes a second
+    stopped   whether nothing may be fetched any more
+    patience  seconds without progress
     """
 
-    stop: threading.Event
-    seconds: float = GIVE_UP_SECONDS
+    room: Room
+    rate: Rate
+    stopped: Callable[[], bool]
+    patience: float = GIVE_UP_SECONDS
 
 
-def fetch(lock: Lock, digest: Digest, open_body: Open, patience: Patience) -> Hashes:
+def fetch(lock: Lock, digest: Digest, origin: Origin, terms: Terms) -> Hashes:
     """Fill the partial until it is the whole blob; return its hashes, proved and on the disk.
 
     Raises: UpstreamAbsent, UpstreamRefused, UpstreamUnavailable (no progress; the bytes stay),
-    UpstreamLied (the bytes are not those of the digest and are gone), OSError (this node's disk).
+    UpstreamLied (the bytes are not those of the digest and are gone), NoRoom, OSError (this node's
+    disk).
     """
     with lock.writer(digest.algorithm) as writer:
-        _fill(lock, writer, open_body, patience)
-        found = writer.hashes.digest
-        if found != digest:
-            writer.truncate()
-            lock.set_size(None)
-            raise UpstreamLied(f"the bytes have the digest {found}, not {digest}")
-        writer.sync()
-        return writer.hashes
+        for _ in range(CLEAN_TRIES):
+            mixed = bool(writer.hashes.size)
+            _Filling(lock, writer, origin, terms).run()
+            if writer.hashes.digest == digest:
+                writer.sync()
+                return writer.hashes
+            log.error("%s: the upstream's bytes have the digest %s", digest, writer.hashes.digest)
+            origin.blame(mixed)
+            lock.forget_size()
+            writer.restart()
+        raise UpstreamLied(f"the bytes that come are not those of {digest}")
 
 
-def _fill(lock: Lock, writer: PartialWriter, open_body: Open, patience: Patience) -> None:
-    pause, last_progress = FIRST_PAUSE_SECONDS, time.monotonic()
-    while True:
-        before = writer.hashes.size
+class _Filling:
+    """One blob on its way, over any number of connections."""
+
+    def __init__(self, lock: Lock, writer: PartialWriter, origin: Origin, terms: Terms) -> None:
+        self._lock, self._writer, self._origin, self._terms = lock, writer, origin, terms
+        self._came = False
+        self._mark, self._marked = writer.hashes.size, time.monotonic()
+
+    def run(self) -> None:
+        pause = FIRST_PAUSE_SECONDS
+        while error := self._try():
+            if self._progressed():
+                pause = FIRST_PAUSE_SECONDS
+            at = self._writer.hashes.size
+            log.info("%s broken off at byte %d: %s", self._lock.partial.directory.name, at, error)
+            # The first answer decides whether the upstream is there at all.
+            late = time.monotonic() - self._marked + pause > self._terms.patience
+            if late or not self._came or self._terms.stopped():
+                raise error
+            time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _try(self) -> UpstreamError | None:
+        """Ask once; return None when the blob is whole, else what broke it off."""
         try:
-            if _append(lock, writer, open_body):
-                return
-            error: UpstreamError = UpstreamUnavailable("the upstream ends the blob short")
-        except (UpstreamAbsent, UpstreamRefused, UpstreamLied):
+            return None if self._append() else UpstreamUnavailable("the upstream ends it short")
+        except FINAL:
             raise
         except UpstreamError as exc:
-            error = exc
-        if writer.hashes.size > before:
-            pause, last_progress = FIRST_PAUSE_SECONDS, time.monotonic()
-        log.info("blob broken off at byte %d: %s", writer.hashes.size, error)
-        if time.monotonic() - last_progress + pause > patience.seconds:
-            raise error
-        if patience.stop.wait(pause * random.uniform(0.5, 1)):  # noqa: S311
-            raise error
-        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            return exc
 
-
-def _append(lock: Lock, writer: PartialWriter, open_body: Open) -> bool:
-    """Ask once from where we stand; return whether the blob is whole then."""
-    known = lock.partial.size()
-    if known is not None and writer.hashes.size == known:
+    def _progressed(self) -> bool:
+        """Whether enough came since the last time that this was true."""
+        if self._writer.hashes.size < self._mark + PROGRESS_BYTES:
+            return False
+        self._mark, self._marked = self._writer.hashes.size, time.monotonic()
         return True
-    with open_body(writer.hashes.size) as body:
-        if known is not None and body.size != known:
-            writer.truncate()
-            lock.set_size(body.size)
-            raise UpstreamUnavailable(f"the blob has {body.size} bytes now, it had {known}")
-        lock.set_size(body.size)
-        if body.start < writer.hashes.size:
-            _skip(body, writer)
-        while data := body.read(READ_BYTES):
-            if writer.hashes.size + len(data) > body.size:
-                raise UpstreamLied("more bytes come than the upstream announced")
-            writer.append(data)
+
+    def _append(self) -> bool:
+        """Ask once from where we stand; return whether the blob is whole then."""
+        writer, known = self._writer, self._lock.partial.size()
+        if known is not None and writer.hashes.size == known:
+            return True
+        with self._origin.open(writer.hashes.size) as body:
+            self._came = True
+            if known is not None and body.size != known:
+                self._lock.forget_size()
+                writer.restart()
+                raise UpstreamUnavailable(f"the blob has {body.size} bytes now, it had {known}")
+            if known is None:
+                self._require_room(body.size)
+                self._lock.set_size(body.size)
+            if body.start < writer.hashes.size:
+                _skip(body, writer)
+            self._copy(body)
         return writer.hashes.size == body.size
+
+    def _require_room(self, size: int) -> None:
+        try:
+            self._terms.room.require(size - self._writer.hashes.size)
+        except NoRoom as exc:
+            raise NoRoom(str(exc), size) from exc
+
+    def _copy(self, body: Body) -> None:
+        rate = self._terms.rate
+        while not self._terms.stopped() and (data := body.read(rate.read_bytes)):
+            if self._writer.hashes.size + len(data) > body.size:
+                raise UpstreamLied("more bytes come than the upstream announced")
+            self._writer.append(data)
+            rate.spend(len(data))
+            late = time.monotonic() - self._marked > self._terms.patience
+            if not self._progressed() and late and self._writer.hashes.size < body.size:
+                raise UpstreamUnavailable("it only drips")
 
 
 def _skip(body: Body, writer: PartialWriter) -> None:
     """Pass over what we have; if the upstream sends other bytes now, start again with its own."""
     expected, found = writer.hashes.digest, new_hash(writer.hashes.algorithm)
     left = writer.hashes.size
-    while left and (data := body.read(min(READ_BYTES, left))):
+    while left and (data := body.read(min(256 << 10, left))):
         found.update(data)
         left -= len(data)
     if left:
         raise UpstreamUnavailable("the upstream ignores ranges and breaks off early")
     if found.hexdigest() != expected.hex:
-        writer.truncate()
+        writer.restart()
         raise UpstreamUnavailable("the upstream sends other bytes than before")

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, replace
 
+from backends.errors import StorageError
+from distserver.metrics import Metrics
 from distserver.oci.digests import Digest
-from distserver.oci.errors import ManifestUnknown, ServiceUnavailable
-from distserver.oci.manifests import parse_manifest
+from distserver.oci.errors import ManifestUnknown, RegistryError
+from distserver.oci.manifests import Manifest, parse_manifest
 from distserver.oci.names import Tag
 from distserver.oci.references import Reference
+from distserver.proxy.background import Jobs
 from distserver.proxy.completion import Completion
 from distserver.proxy.freshness import Freshness
+from distserver.proxy.memory import Memory
+from distserver.proxy.mode import OFFLINE, ONLINE, Mode
 from distserver.proxy.sources import Source, Sources, told
-from distserver.proxy.upstream_errors import UpstreamError
+from distserver.proxy.uplink import ASK_SECONDS
+from distserver.proxy.upstream_errors import (
+    UpstreamAbsent,
+    UpstreamBusy,
+    UpstreamError,
+    UpstreamOffline,
+    UpstreamUnavailable,
+)
 from distserver.proxy.upstream_registry import Fetched
 from distserver.registry import Registry
 from distserver.registry.manifests import Manifests, StoredManifest
@@ -21,6 +34,20 @@ from distserver.registry.manifests import Manifests, StoredManifest
 log = logging.getLogger(__name__)
 
 REVALIDATE_SECONDS = 2.0
+"""How long a client waits for a tag's validation; it goes on without him."""
+ABSENT_SECONDS = 10.0
+MAX_JOBS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the proxy's manifests need beside the registry's own."""
+
+    sources: Sources
+    completion: Completion
+    freshness: Freshness
+    mode: Mode
+    metrics: Metrics
 
 
 class ProxiedManifests(Manifests):
@@ -29,15 +56,7 @@ class ProxiedManifests(Manifests):
     Whatever hinders the validation, the held copy is served, and says that it is stale.
     """
 
-    def __init__(
-        self,
-        registry: Registry,
-        cache_bytes: int,
-        sources: Sources,
-        completion: Completion,
-        memory: Freshness,
-        ttl: float,
-    ) -> None:
+    def __init__(self, registry: Registry, cache_bytes: int, parts: Parts) -> None:
         super().__init__(
             registry.backend,
             registry.content,
@@ -46,65 +65,150 @@ class ProxiedManifests(Manifests):
             registry.tags,
             cache_bytes,
         )
-        self._sources, self._freshness, self._ttl = sources, memory, ttl
-        self._completion = completion
+        self._sources, self._completion = parts.sources, parts.completion
+        self._freshness, self._mode = parts.freshness, parts.mode
+        self._counted = parts.metrics
+        self._jobs: Jobs[StoredManifest] = Jobs("manifest", MAX_JOBS)
+        self._absent: Memory[tuple[str, Reference], bool] = Memory(4096, ABSENT_SECONDS)
 
     def get(self, name: str, reference: Reference) -> StoredManifest:
         """See Manifests.get. Raises: also Denied, ServiceUnavailable."""
         source = self._sources.of(name)
+        if source is None:
+            return super().get(name, reference)
         try:
             held = super().get(name, reference)
-        except ManifestUnknown as absent:
-            if source is None:
-                raise
-            return self._fetch(source, name, reference, absent)
-        if source is None or not held.pulled:
-            return held  # one that was pushed here is pinned
+        except (ManifestUnknown, StorageError) as here:
+            self._count(reference, "miss")
+            return self._fetched(source, name, reference, here)
+        if not held.pulled:
+            self._remember_pinned(name, reference)
+            return held
         if isinstance(reference, Tag):
             held = self._validated(source, name, reference, held)
-        return self._completed(source, name, held)
+        self._count(reference, "stale" if held.warning else "hit")
+        return self._offered(source, name, held)
 
-    def _completed(self, source: Source, name: str, held: StoredManifest) -> StoredManifest:
-        """The manifest, if its content is here or can come. Raises: ServiceUnavailable."""
-        if not self._completion.is_complete(name, held):
-            manifest = parse_manifest(held.data, held.media_type)
-            self._completion.begin(source, name, held.digest, manifest)
-            if not source.breaker.closed():
-                error = source.breaker.state().error
-                raise ServiceUnavailable(f"held without all its layers, and {error}")
+    def held(self, name: str, reference: Reference) -> StoredManifest:
+        """Return what is held, asking nobody. Raises: as Manifests.get."""
+        return super().get(name, reference)
+
+    def _offered(self, source: Source, name: str, held: StoredManifest) -> StoredManifest:
+        """The manifest, if its content is here or can come: podman never changes mirror after it.
+
+        Raises: ManifestUnknown, Denied, ServiceUnavailable.
+        """
+        if self._completion.is_complete(name, held):
+            return held
+        self._completion.begin(source, name, held.digest, _parsed(held))
+        if source.uplink.answers():
+            return held
+        digest, here = held.digest, ManifestUnknown("held without all its layers")
+        try:
+            source.uplink.ask(lambda r: r.resolve(source.repository, digest), REVALIDATE_SECONDS)
+        except UpstreamError as exc:
+            raise told(exc, here) from exc
         return held
 
     def _validated(
         self, source: Source, name: str, tag: Tag, held: StoredManifest
     ) -> StoredManifest:
-        if self._freshness.is_fresh(name, tag, self._ttl):
+        mode, ttl = self._mode.now(), source.upstream.ttl_of(source.repository, tag)
+        if mode == OFFLINE or self._freshness.is_fresh(name, tag, ttl):
+            return held
+        job = self._jobs.start((name, tag), lambda: self._revalidate(source, name, tag, held))
+        if mode != ONLINE:
             return held
         try:
-            now = source.ask(lambda r: r.resolve(source.repository, tag, REVALIDATE_SECONDS))
-            if now != held.digest:
-                return self._keep(name, tag, self._ask(source, now or tag))
+            return _result(job, REVALIDATE_SECONDS)
         except UpstreamError as exc:
+            if isinstance(exc, UpstreamAbsent) and source.upstream.honour_deletes:
+                raise ManifestUnknown(detail={"tag": str(tag)}) from exc
             log.info("%s:%s served stale: %s", name, tag, exc.reason)
-            return replace(held, stale=True)
-        self._freshness.validated(name, tag)
-        return held
+            self._counted.stale_answers.labels(source.upstream.name).inc()
+            return replace(held, warning=f"stale: {exc.reason}")
 
-    def _fetch(
-        self, source: Source, name: str, reference: Reference, absent: ManifestUnknown
+    def _revalidate(
+        self, source: Source, name: str, tag: Tag, held: StoredManifest
     ) -> StoredManifest:
+        """Ask the upstream for the tag, however long it takes, and keep what it says."""
         try:
-            return self._keep(name, reference, self._ask(source, reference))
+            now = source.uplink.ask(lambda r: r.resolve(source.repository, tag))
+        except UpstreamAbsent:
+            if source.upstream.honour_deletes:
+                self._tags.delete(name, tag)
+            raise
+        if now == held.digest:
+            self._freshness.validated(name, tag)
+            return held
+        return self._keep(source, name, tag, self._ask(source, now or tag))
+
+    def _fetched(
+        self,
+        source: Source,
+        name: str,
+        reference: Reference,
+        here: RegistryError | StorageError,
+    ) -> StoredManifest:
+        pinned = isinstance(here, StorageError) and self._is_pinned(name, reference)
+        if pinned or self._absent.get((name, reference)):
+            raise here
+        if self._mode.offline:
+            raise told(UpstreamOffline("the mode is offline"), here)
+        job = self._jobs.start(
+            (name, reference),
+            lambda: self._keep(source, name, reference, self._ask(source, reference)),
+        )
+        try:
+            return _result(job, 2 * ASK_SECONDS)
         except UpstreamError as exc:
-            raise told(exc, absent) from exc
+            if isinstance(exc, UpstreamAbsent):
+                self._absent.set((name, reference), True)
+            raise told(exc, here) from exc
+
+    def _remember_pinned(self, name: str, reference: Reference) -> None:
+        """Note that a tag was pushed here, so that no other image is served for it when the storage
+        is away.
+        """
+        what = f"{reference} is pinned"
+        if isinstance(reference, Tag) and not self._freshness.ever(name, what):
+            self._freshness.validated(name, what)
+
+    def _is_pinned(self, name: str, reference: Reference) -> bool:
+        return isinstance(reference, Tag) and self._freshness.ever(name, f"{reference} is pinned")
 
     def _ask(self, source: Source, reference: Reference) -> Fetched:
-        return source.ask(lambda r: r.manifest(source.repository, reference))
+        return source.uplink.ask(lambda r: r.manifest(source.repository, reference))
 
-    def _keep(self, name: str, reference: Reference, fetched: Fetched) -> StoredManifest:
+    def _keep(
+        self, source: Source, name: str, reference: Reference, fetched: Fetched
+    ) -> StoredManifest:
+        """Keep a manifest and begin its completion; a storage that refuses it is no hindrance."""
         tags = [] if isinstance(reference, Digest) else [reference]
-        self.keep(name, fetched.digest, fetched.body, fetched.manifest, tags)
-        if source := self._sources.of(name):
+        try:
+            self.keep(name, fetched.digest, fetched.body, fetched.manifest, tags)
             self._completion.begin(source, name, fetched.digest, fetched.manifest)
-        for tag in tags:
-            self._freshness.validated(name, tag)
-        return super().get(name, fetched.digest)
+            for tag in tags:
+                self._freshness.validated(name, tag)
+            return super().get(name, reference)
+        except StorageError as exc:
+            log.warning("%s@%s is served and not kept: %s", name, fetched.digest, exc)
+        kind = fetched.manifest.media_type
+        return StoredManifest(fetched.digest, kind, fetched.body, pulled=True)
+
+    def _count(self, reference: Reference, result: str) -> None:
+        kind = "tag" if isinstance(reference, Tag) else "manifest"
+        self._counted.cache_requests.labels(kind, result).inc()
+
+
+def _result(job: Future[StoredManifest] | None, seconds: float) -> StoredManifest:
+    """Wait for a job; None = it was not begun. Raises: UpstreamUnavailable, and its errors."""
+    if job is None:
+        raise UpstreamBusy("as many questions as may be wait for answers already")
+    if not wait([job], seconds).done:
+        raise UpstreamUnavailable("the upstream has not answered yet")
+    return job.result()
+
+
+def _parsed(held: StoredManifest) -> Manifest:
+    return parse_manifest(held.data, held.media_type)

@@ -41,6 +41,8 @@ def name_here(upstreams: Upstreams, own: Collection[str], name: str, ns: str | N
     upstream = upstreams.find(ns)
     if upstream is None:
         raise errors.NameUnknown("this namespace is not served here", {"ns": ns[:MAX_NS]})
+    if name.startswith(f"{upstream.directory}/"):
+        return name  # from a Location or Link of ours, to which the client added its ns again
     return _full(upstream, name)
 
 
@@ -96,6 +98,11 @@ def _refuse(
     error: errors.RegistryError, environ: dict[str, Any], start_response: Any
 ) -> Iterable[bytes]:
     body = json.dumps(errors.body(error)).encode()
-    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    headers = [
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(body))),
+        ("Docker-Distribution-API-Version", "registry/2.0"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
     start_response("404 Not Found", headers)
     return [] if environ.get("REQUEST_METHOD") == "HEAD" else [body]

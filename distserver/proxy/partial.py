@@ -1,28 +1,25 @@
 """A blob on its way: a directory of this node's state that grows until the blob is published.
 
     data      the bytes so far, in order from 0
-    journal   SHA-256 of each 8 MiB of data, written after these are on the disk
+    journal   what of them is on the disk: see PartialWriter
     size      bytes of the whole blob, as the upstream said
+    proved    the data is whole and has its digest, but the storage did not take it
     lock      flocked by the one process that fetches; the kernel frees it when that dies
 
-Any number of processes of a node read while one writes. What a dead writer left is hashed again,
-and cut behind the last piece that fits the journal: a torn page is fetched again, nothing else.
+Any number of processes of a node read while one writes. Data that begins anew lies in a new file,
+and the old one becomes empty: a reader of the old one sees that its bytes are not continued.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import shutil
+import time
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Self
 
-from distserver.registry.content import Hashes
-
-PIECE_BYTES = 8 << 20
-READ_BYTES = 1 << 20
+from distserver.proxy.partial_writer import PartialWriter
 
 
 class Partial:
@@ -50,6 +47,23 @@ class Partial:
         except FileNotFoundError:
             return None
         return int(text) if text.isascii() and text.isdigit() else None
+
+    def proved_seconds_ago(self) -> float | None:
+        """How long ago the whole was proved, or last offered to the storage; None if it is not.
+
+        Raises: OSError.
+        """
+        try:
+            return time.time() - (self.directory / "proved").stat().st_mtime
+        except FileNotFoundError:
+            return None
+
+    def open(self) -> BinaryIO | None:
+        """Open the bytes so far for reading; None where there are none. Raises: OSError."""
+        try:
+            return self.data.open("rb", buffering=0)
+        except FileNotFoundError:
+            return None
 
     def try_lock(self) -> Lock | None:
         """Become its writer; None while another process, or thread, is. Raises: OSError."""
@@ -81,114 +95,31 @@ class Lock:
     def __exit__(self, *exc: object) -> None:
         os.close(self._descriptor)
 
-    def set_size(self, size: int | None) -> None:
-        """Tell readers how large the whole is; None = not known any more. Raises: OSError."""
-        if size is None:
-            (self.partial.directory / "size").unlink(missing_ok=True)
-            return
+    def set_size(self, size: int) -> None:
+        """Tell readers how large the whole is. Raises: OSError."""
         new = self.partial.directory / "size.new"
         new.write_text(str(size))
         new.replace(self.partial.directory / "size")
 
+    def forget_size(self) -> None:
+        """The size is not known any more. Raises: OSError."""
+        (self.partial.directory / "size").unlink(missing_ok=True)
+
+    def set_proved(self) -> None:
+        """Tell readers that the whole is proved, and was offered to the storage now.
+
+        Raises: OSError.
+        """
+        path = self.partial.directory / "proved"
+        path.touch()
+        os.utime(path)
+
     def remove(self) -> None:
         """Forget the partial, its lock last. Raises: OSError."""
-        for name in ("data", "journal", "size", "size.new", "lock"):
+        for name in ("proved", "data", "journal", "journal.new", "size", "size.new", "lock"):
             (self.partial.directory / name).unlink(missing_ok=True)
         shutil.rmtree(self.partial.directory, ignore_errors=True)
 
     def writer(self, algorithm: str) -> PartialWriter:
         """Open the partial for appending behind what is good of it. Raises: OSError."""
         return PartialWriter(self.partial.directory, algorithm)
-
-
-class PartialWriter:
-    """Appends to data, keeps the hash of it all, and the journal up to date.
-
-    hashes  of everything from byte 0 on, what was there before included
-    """
-
-    def __init__(self, directory: Path, algorithm: str) -> None:
-        self.hashes = Hashes(algorithm)
-        self._piece = hashlib.sha256()
-        self._data = _open(directory / "data")
-        self._journal = _open(directory / "journal")
-        try:
-            self._recover()
-        except BaseException:
-            self.close()
-            raise
-
-    def append(self, data: bytes) -> None:
-        """Add bytes; a reader sees them at once. Raises: OSError."""
-        view = memoryview(data)
-        while view:
-            room = PIECE_BYTES - self.hashes.size % PIECE_BYTES
-            part, view = view[:room], view[room:]
-            self._data.write(part)
-            self._take(bytes(part))
-            if len(part) == room:
-                self._note_piece()
-
-    def truncate(self) -> None:
-        """Start again from byte 0. Raises: OSError."""
-        for file in (self._data, self._journal):
-            file.seek(0)
-            file.truncate()
-        self.hashes, self._piece = Hashes(self.hashes.algorithm), hashlib.sha256()
-
-    def sync(self) -> None:
-        """Bring data to the disk. Raises: OSError."""
-        os.fsync(self._data.fileno())
-
-    def close(self) -> None:
-        """Close the files; what is there stays for the next writer."""
-        self._data.close()
-        self._journal.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _take(self, data: bytes) -> None:
-        self.hashes.update(data)
-        self._piece.update(data)
-
-    def _note_piece(self) -> None:
-        self.sync()
-        self._journal.write(self._piece.digest())
-        os.fsync(self._journal.fileno())
-        self._piece = hashlib.sha256()
-
-    def _recover(self) -> None:
-        """Hash what is there, piece by piece, and cut both files behind the last good one."""
-        known = self._journal.read()
-        count = 0
-        while (count + 1) * 32 <= len(known):
-            piece = _read(self._data, PIECE_BYTES)
-            if hashlib.sha256(piece).digest() != known[count * 32 : count * 32 + 32]:
-                break
-            self.hashes.update(piece)
-            count += 1
-        self._data.seek(count * PIECE_BYTES)
-        self._data.truncate()
-        self._journal.seek(count * 32)
-        self._journal.truncate()
-
-
-def _open(path: Path) -> BinaryIO:
-    """Open for reading and writing from the start, unbuffered, made if it is not there."""
-    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b", 0)
-
-
-def _read(file: BinaryIO, size: int) -> bytes:
-    found = b""
-    while len(found) < size and (more := file.read(min(READ_BYTES, size - len(found)))):
-        found += more
-    return found

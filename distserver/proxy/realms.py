@@ -6,9 +6,14 @@ password (CVE-2026-33540).
 
 from __future__ import annotations
 
+import functools
+from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
-_SECOND_LEVEL = frozenset(("co", "com", "net", "org", "gov", "gob", "ac", "edu", "or", "ne", "go"))
+from publicsuffixlist import PublicSuffixList
+
+SHARED = ("azurecr.io", "jfrog.io", "aliyuncs.com", "amazonaws.com", "ocir.io")
+"""Domains whose hosts belong to different customers, which the public suffix list does not say."""
 PORTS = {"http": 80, "https": 443}
 
 
@@ -20,6 +25,17 @@ def origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname.lower(), parts.port or PORTS[parts.scheme]
 
 
+def may_be_asked(upstream_url: str, realm: str) -> bool:
+    """Whether a token may be asked for there without credentials.
+
+    By the upstream's scheme, or https. Some registries leave tokens to others, lscr.io to ghcr.io.
+    """
+    try:
+        return origin(realm)[0] in ("https", origin(upstream_url)[0])
+    except ValueError:
+        return False
+
+
 def may_have_credentials(upstream_url: str, realm: str, extra_hosts: tuple[str, ...] = ()) -> bool:
     """Whether a token realm may see the credentials of an upstream.
 
@@ -28,13 +44,9 @@ def may_have_credentials(upstream_url: str, realm: str, extra_hosts: tuple[str, 
     (auth.docker.io for registry-1.docker.io), the domain itself (gitlab.com for
     registry.gitlab.com), or one that is listed.
     """
-    try:
-        scheme, host, _ = origin(upstream_url)
-        realm_scheme, realm_host, _ = origin(realm)
-    except ValueError:
+    if not may_be_asked(upstream_url, realm):
         return False
-    if realm_scheme not in ("https", scheme):
-        return False
+    host, realm_host = origin(upstream_url)[1], origin(realm)[1]
     if realm_host == host or realm_host in extra_hosts:
         return True
     domain = _domain(host)
@@ -43,9 +55,15 @@ def may_have_credentials(upstream_url: str, realm: str, extra_hosts: tuple[str, 
 
 def _domain(host: str) -> str | None:
     """The domain that a host's owner holds, as far as names tell; None where they do not."""
-    labels = host.split(".")
-    if len(labels) < 3 or labels[-1].isdigit():
-        return None
-    parent = labels[1:]
-    is_suffix = len(parent) == 2 and len(parent[1]) == 2 and parent[0] in _SECOND_LEVEL
-    return None if is_suffix else ".".join(parent)
+    try:
+        ip_address(host)
+    except ValueError:
+        shared = any(f".{host}".endswith(f".{domain}") for domain in SHARED)
+        return None if shared else _suffixes().privatesuffix(host)
+    return None
+
+
+@functools.cache
+def _suffixes() -> PublicSuffixList:
+    """The list of domains under which anyone can have a name; read when it is first needed."""
+    return PublicSuffixList()

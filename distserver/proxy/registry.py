@@ -2,45 +2,71 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from distserver.config import Config
+from distserver.metrics import Metrics
+from distserver.proxy.begun import Begun
 from distserver.proxy.blobs import ProxiedBlobs
+from distserver.proxy.completer import Completer, Work
 from distserver.proxy.completion import Completion
 from distserver.proxy.flights import Flights
 from distserver.proxy.freshness import Freshness
-from distserver.proxy.manifests import ProxiedManifests
+from distserver.proxy.manifests import Parts, ProxiedManifests
+from distserver.proxy.mode import Mode
+from distserver.proxy.referrers import ProxiedReferrers
+from distserver.proxy.room import Room
 from distserver.proxy.sources import Connect, Sources
+from distserver.proxy.tags import ProxiedTags
 from distserver.proxy.upstreams import Upstreams
 from distserver.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Proxied:
+    """A registry that fetches what it lacks, and what completes it in the background."""
+
+    registry: Registry
+    completer: Completer
 
 
 def proxied(
     registry: Registry,
     upstreams: Upstreams,
     connect: Connect,
-    state: Path,
-    ttl_seconds: float,
-    manifest_cache_bytes: int = 64 << 20,
-) -> Registry:
+    config: Config,
+    mode: Mode,
+    metrics: Metrics,
+) -> Proxied:
     """Return a registry that fetches what the given one does not hold. Touches nothing.
 
-    connect      makes the client of an upstream
-    state        directory of this node's own memory and partial blobs
-    ttl_seconds  how long a tag counts as fresh
+    connect  makes the way to an upstream
     """
-    sources = Sources(upstreams, connect, state)
-    flights = Flights(registry.content)
-    completion = Completion(registry.blobs, registry.manifests, flights)
-    return replace(
-        registry,
-        blobs=ProxiedBlobs(registry.content, registry.records, sources, flights),
-        manifests=ProxiedManifests(
-            registry,
-            manifest_cache_bytes,
-            sources,
-            completion,
-            Freshness(state / "fresh"),
-            ttl_seconds,
-        ),
+    state = Path(config.state)
+    partials, freshness = state / "partial", Freshness(state / "fresh")
+    sources = Sources(upstreams, connect, partials)
+    room = Room(partials, config.partial_bytes, config.reserve_bytes)
+    # A quarter of the threads is left to who wants what is held.
+    flights = Flights(registry.content, room, lambda: mode.offline, max(1, config.threads * 3 // 4))
+    begun = Begun(state / "begun")
+    completion = Completion(registry.blobs, registry.manifests, begun)
+    parts = Parts(sources, completion, freshness, mode, metrics)
+    manifests = ProxiedManifests(registry, config.manifest_cache_bytes, parts)
+    referrers = ProxiedReferrers(registry, manifests, sources, freshness, mode)
+
+    def sweep() -> None:
+        room.sweep()
+        freshness.sweep()
+
+    work = Work(
+        begun, sources, flights, registry.blobs, manifests, referrers, config.platforms, sweep
     )
+    wrapped = replace(
+        registry,
+        blobs=ProxiedBlobs(registry, sources, flights, begun, metrics),
+        manifests=manifests,
+        referrers=referrers,
+        tags=ProxiedTags(registry, sources),
+    )
+    return Proxied(wrapped, Completer(work))

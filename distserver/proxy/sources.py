@@ -1,76 +1,68 @@
-"""From a repository's name here to its upstream: who may be asked, and what came of it."""
+"""From a repository's name here to its upstream: who may be asked, and what clients are told."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
+from cachetools import LRUCache
+
+from backends.errors import StorageError
 from distserver.oci.digests import Digest
 from distserver.oci.errors import Denied, RegistryError, ServiceUnavailable
-from distserver.proxy.breaker import Breaker
-from distserver.proxy.flights import Wanted
+from distserver.proxy.origin import BlobOrigin
+from distserver.proxy.uplink import Uplink
 from distserver.proxy.upstream_errors import (
     UpstreamAbsent,
     UpstreamError,
+    UpstreamOffline,
     UpstreamRefused,
-    UpstreamUnavailable,
 )
-from distserver.proxy.upstream_registry import UpstreamRegistry
 from distserver.proxy.upstreams import Upstream, Upstreams
+from distserver.proxy.wanted import Wanted
 
-T = TypeVar("T")
-Connect = Callable[[Upstream], UpstreamRegistry]
+Connect = Callable[[Upstream], Uplink]
+RETRY_SECONDS = (5, 30)
+MAX_UPLINKS = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where a repository comes from; repository is its name there."""
 
-    upstream: Upstream
+    uplink: Uplink
     repository: str
-    registry: UpstreamRegistry
-    breaker: Breaker
-    state: Path
+    partials: Path
 
-    def ask(self, question: Callable[[UpstreamRegistry], T]) -> T:
-        """Ask the upstream unless its breaker is open, and note how it went.
+    @property
+    def upstream(self) -> Upstream:
+        """What the configuration says of the upstream."""
+        return self.uplink.upstream
 
-        Raises: UpstreamError.
+    def wanted(self, digest: Digest, size: int | None = None, background: bool = False) -> Wanted:
+        """One of its blobs, to be brought.
+
+        size  what a manifest says of it; None = not known
         """
-        if not self.breaker.allows():
-            known = self.breaker.state().error
-            raise UpstreamUnavailable(f"not asked again yet; last time: {known}")
-        try:
-            answer = question(self.registry)
-        except (UpstreamAbsent, UpstreamRefused):
-            self.breaker.succeeded()
-            raise
-        except UpstreamUnavailable as exc:
-            self.breaker.failed(exc.reason, exc.retry_after)
-            raise
-        self.breaker.succeeded()
-        return answer
-
-    def wanted(self, digest: Digest) -> Wanted:
-        """The flight of one of its blobs."""
-        directory = (
-            self.state / "partial" / self.upstream.directory / f"{digest.algorithm}-{digest.hex}"
-        )
-        return Wanted(
-            digest,
-            directory,
-            lambda start: self.ask(lambda r: r.blob(self.repository, digest, start)),
-        )
+        name = f"{digest.algorithm}-{digest.hex}"
+        directory = self.partials / self.upstream.directory / name
+        origin = BlobOrigin(self.uplink, self.repository, digest, size)
+        return Wanted(digest, directory, origin, self.uplink.limits, background)
 
 
 class Sources:
-    """The sources of a node. Upstreams are connected to when they are first asked."""
+    """The sources of a node. Upstreams are connected to when they are first asked.
 
-    def __init__(self, upstreams: Upstreams, connect: Connect, state: Path) -> None:
-        self._upstreams, self._connect, self._state = upstreams, connect, state
-        self._known: dict[str, tuple[UpstreamRegistry, Breaker]] = {}
+    partials  directory of all partial blobs
+    """
+
+    def __init__(self, upstreams: Upstreams, connect: Connect, partials: Path) -> None:
+        self._upstreams, self._connect, self._partials = upstreams, connect, partials
+        self._lock = threading.Lock()
+        # Families have any number of members; one that is forgotten is connected to again.
+        self._uplinks: LRUCache[str, Uplink] = LRUCache(MAX_UPLINKS)
 
     def of(self, name: str) -> Source | None:
         """Return the source of a repository; None for one of our own, or one not allowed."""
@@ -78,19 +70,22 @@ class Sources:
         if found is None or not found[0].allows(found[1]):
             return None
         upstream, repository = found
-        if upstream.name not in self._known:
-            path = self._state / "upstreams" / f"{upstream.directory}.json"
-            self._known[upstream.name] = self._connect(upstream), Breaker(path)
-        registry, breaker = self._known[upstream.name]
-        return Source(upstream, repository, registry, breaker, self._state)
+        with self._lock:
+            uplink = self._uplinks.get(upstream.name) or self._connect(upstream)
+            self._uplinks[upstream.name] = uplink
+        return Source(uplink, repository, self._partials)
 
 
-def told(error: UpstreamError, absent: RegistryError) -> RegistryError:
-    """What a client is told: absent only for a real 404."""
-    if isinstance(error, UpstreamAbsent):
-        return absent
+def told(error: UpstreamError, here: RegistryError | StorageError) -> RegistryError | StorageError:
+    """What a client is told: absent only for a real 404, or where no traffic is wanted.
+
+    here  why this node does not serve it; a storage that fails knows of no absence
+    """
+    if isinstance(error, UpstreamAbsent | UpstreamOffline) or isinstance(here, StorageError):
+        return here
     if isinstance(error, UpstreamRefused):
         return Denied(error.reason)
-    seconds = getattr(error, "retry_after", None)
-    headers: Mapping[str, str] = {"Retry-After": str(int(min(max(seconds or 5, 5), 30)))}
+    seconds = getattr(error, "retry_after", None) or 0
+    wait = int(min(max(seconds, RETRY_SECONDS[0]), RETRY_SECONDS[1]))
+    headers: Mapping[str, str] = {"Retry-After": str(wait)}
     return ServiceUnavailable(f"not held here, and {error.reason}", headers=headers)

@@ -16,7 +16,7 @@ from cachetools import TLRUCache
 
 from distserver.proxy.challenge import Challenge, parse_challenges
 from distserver.proxy.credentials import Credentials, Load
-from distserver.proxy.realms import may_have_credentials
+from distserver.proxy.realms import may_be_asked, may_have_credentials
 from distserver.proxy.upstream_client import MAX_ERROR_BYTES, Answer, Transfer, error_of
 from distserver.proxy.upstream_errors import UpstreamRefused, UpstreamUnavailable
 
@@ -74,12 +74,14 @@ class Authenticator:
         raise UpstreamRefused("the upstream wants credentials that are not configured")
 
     def _bearer(self, challenge: Challenge, scope: str) -> dict[str, str]:
-        realm = challenge.parameters.get("realm", "")
-        if not may_have_credentials(self._base_url, realm, self._realm_hosts):
+        realm, credentials = challenge.parameters.get("realm", ""), self._load()
+        if credentials and not may_have_credentials(self._base_url, realm, self._realm_hosts):
             raise UpstreamRefused("the upstream sends us to a foreign host for a token")
+        if not may_be_asked(self._base_url, realm):
+            raise UpstreamRefused("the upstream names no URL where tokens are given")
         asked = challenge.parameters.get("scope") or scope
         key = (realm, challenge.parameters.get("service", ""), asked)
-        token = self._fetch(key, self._load())
+        token = self._fetch(key, credentials)
         with self._lock:
             self._tokens[key] = token
             if len(self._known) > 4096:

@@ -1,14 +1,17 @@
-"""Requests to an upstream: deadlines, redirects followed by hand, bodies as they are on the wire.
+"""Requests to an upstream: limits of silence, redirects by hand, bodies as they are on the wire.
 
 One requests session a process, shared by its threads. Credentials only leave where realms allows.
 """
 
 from __future__ import annotations
 
-import logging
+import functools
 import ssl
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import urljoin
 
 import requests
@@ -16,14 +19,13 @@ import urllib3
 from requests.utils import get_environ_proxies
 
 from distserver.proxy.realms import origin
+from distserver.proxy.upstream_attempt import Adapter
 from distserver.proxy.upstream_errors import (
     UpstreamAbsent,
     UpstreamError,
     UpstreamRefused,
     UpstreamUnavailable,
 )
-
-log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 3.0
 SILENCE_SECONDS = 15.0
@@ -39,11 +41,13 @@ class Transport:
 
     ca_file      PEM file of the authorities to trust; "" = those of the system
     client_cert  PEM files of certificate and key for mutual TLS, or None
+    hosts        that are shown the client certificate
     insecure     plain HTTP and unverified TLS are allowed
     """
 
     ca_file: str = ""
     client_cert: tuple[str, str] | None = None
+    hosts: frozenset[str] = frozenset()
     insecure: bool = False
 
 
@@ -51,11 +55,13 @@ class Transport:
 class Answer:
     """An answer whose body has not been read. Close it; `with` does.
 
-    url  where it came from, after redirects
+    url       where it came from, after redirects
+    received  told of each piece of the body, in bytes
     """
 
     url: str
     response: requests.Response = field(repr=False)
+    received: Callable[[int], None] = field(repr=False)
 
     @property
     def status(self) -> int:
@@ -68,14 +74,15 @@ class Answer:
         return self.response.headers
 
     def read(self, n: int) -> bytes:
-        """Return up to n bytes as they came, not decoded; b"" at the end.
+        """Return what is there of the body, up to n bytes, not decoded; b"" at the end.
 
         Raises: UpstreamUnavailable when the connection breaks, stalls, or ends short.
         """
         try:
-            data: bytes = self.response.raw.read(n, decode_content=False)
+            data: bytes = self.response.raw.read1(n, decode_content=False) or b""
         except (urllib3.exceptions.HTTPError, OSError) as exc:
             raise UpstreamUnavailable(f"the answer broke off: {type(exc).__name__}") from exc
+        self.received(len(data))
         return data
 
     def read_limited(self, limit: int) -> bytes:
@@ -103,17 +110,26 @@ def new_session() -> requests.Session:
     session = requests.Session()
     session.trust_env = False
     session.headers.clear()
-    adapter = requests.adapters.HTTPAdapter(pool_connections=32, pool_maxsize=32, max_retries=0)
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    adapter = Adapter(pool_connections=32, pool_maxsize=32, max_retries=0)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
 
 
 class Transfer:
-    """Sends requests by one session under one transport's rules."""
+    """Sends requests by one session under one transport's rules.
 
-    def __init__(self, session: requests.Session, transport: Transport) -> None:
-        self._session, self._transport = session, transport
+    received  told of each piece of a body, in bytes
+    """
+
+    def __init__(
+        self,
+        session: requests.Session,
+        transport: Transport,
+        received: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._session, self._transport, self._received = session, transport, received
 
     def send(
         self,
@@ -151,8 +167,7 @@ class Transfer:
         data: Mapping[str, str] | None,
         seconds: float,
     ) -> Answer:
-        self._require_scheme(url)
-        transport = self._transport
+        host, transport = self._required_host(url), self._transport
         try:
             response = self._session.request(
                 method,
@@ -162,31 +177,32 @@ class Transfer:
                 stream=True,
                 allow_redirects=False,
                 timeout=(min(CONNECT_SECONDS, seconds), seconds),
-                verify=not transport.insecure and (transport.ca_file or True),
-                cert=transport.client_cert,
+                verify=not transport.insecure and (transport.ca_file or _system_authorities()),
+                cert=transport.client_cert if host in transport.hosts else None,
                 proxies=get_environ_proxies(url),
             )
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
             raise UpstreamUnavailable(_words(exc)) from exc
-        self._session.cookies.clear()
-        return Answer(url, response)
+        return Answer(url, response, self._received)
 
     def _follow(
         self, url: str, target: str, headers: Mapping[str, str]
     ) -> tuple[str, Mapping[str, str]]:
         new = urljoin(url, target)
-        self._require_scheme(new)
+        self._required_host(new)
         if origin(new) == origin(url):
             return new, headers
         return new, {k: v for k, v in headers.items() if k.lower() != "authorization"}
 
-    def _require_scheme(self, url: str) -> None:
+    def _required_host(self, url: str) -> str:
+        """Return the host of a URL that may be asked. Raises: UpstreamUnavailable."""
         try:
-            scheme = origin(url)[0]
+            scheme, host, _ = origin(url)
         except ValueError as exc:
             raise UpstreamUnavailable("redirected to what is no http or https URL") from exc
         if scheme != "https" and not self._transport.insecure:
             raise UpstreamUnavailable("plain http, and `insecure` is not set")
+        return host
 
 
 def error_of(answer: Answer) -> UpstreamError | None:
@@ -194,16 +210,39 @@ def error_of(answer: Answer) -> UpstreamError | None:
     status = answer.status
     if status in (200, 206):
         return None
-    if status == 404:
+    if status == 404 and not is_page(answer):
         return UpstreamAbsent("the upstream does not have it (404)")
     if status in (401, 403):
         return UpstreamRefused(f"the upstream refuses us ({status})")
-    return UpstreamUnavailable(f"the upstream answers {status}", _retry_after(answer.headers))
+    what = f"a web page ({status})" if is_page(answer) else str(status)
+    return UpstreamUnavailable(f"the upstream answers {what}", _retry_after(answer.headers))
+
+
+def is_page(answer: Answer) -> bool:
+    """Whether a GET brought a web page: a captive portal or a firewall speaks, no registry."""
+    kind = answer.headers.get("Content-Type", "")
+    return answer.response.request.method == "GET" and kind.lower().startswith("text/html")
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait, 0 to MAX_RETRY_AFTER; None where the header says nothing.
+
+    Spec: RFC 9110 §10.2.3.
+    """
     text = headers.get("Retry-After", "")
-    return min(float(text), MAX_RETRY_AFTER) if text.isascii() and text.isdigit() else None
+    if text.isascii() and text.isdigit():
+        return float(min(int(text[:9]), MAX_RETRY_AFTER))
+    try:
+        seconds = parsedate_to_datetime(text).timestamp() - time.time()
+    except ValueError:
+        return None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER)
+
+
+@functools.cache
+def _system_authorities() -> str | bool:
+    """The bundle of the system, where private authorities are installed; True = requests' own."""
+    return ssl.get_default_verify_paths().cafile or True
 
 
 def _words(error: BaseException) -> str:

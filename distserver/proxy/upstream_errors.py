@@ -35,3 +35,15 @@ class UpstreamUnavailable(UpstreamError):
     def __init__(self, reason: str, retry_after: float | None = None) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
+
+
+class UpstreamOffline(UpstreamUnavailable):
+    """Nobody was asked: the operator wants no traffic."""
+
+
+class UpstreamBusy(UpstreamUnavailable):
+    """Nobody was asked: as many fetches as may be are under way."""
+
+
+FINAL = (UpstreamAbsent, UpstreamRefused, UpstreamLied, UpstreamOffline)
+"""What asking again does not mend."""

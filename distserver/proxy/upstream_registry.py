@@ -1,19 +1,19 @@
-"""What we ask of an upstream registry: a tag's digest, a manifest, a blob from some byte on.
+"""What we ask of an upstream registry: a tag's digest, a manifest, a blob from some byte on, lists.
 
-Its base URLs are tried in order; one that is unavailable is passed over, one that says 404 is
-believed only if no other has it. What comes is checked before anybody sees it.
-Spec: end-2, end-3 (as a client).
+One base URL. What comes is checked before anybody sees it.
+Spec: end-2, end-3, end-8, end-12 (as a client).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from urllib.parse import urljoin
 
+from distserver.oci import strictjson
 from distserver.oci.digests import Digest
-from distserver.oci.errors import DigestInvalid, ManifestInvalid
+from distserver.oci.errors import DigestInvalid, ManifestInvalid, TagInvalid
 from distserver.oci.manifests import (
     DOCKER_LIST,
     DOCKER_MANIFEST,
@@ -23,20 +23,17 @@ from distserver.oci.manifests import (
     Manifest,
     parse_manifest,
 )
+from distserver.oci.names import Tag, parse_tag
 from distserver.oci.references import Reference
 from distserver.proxy.upstream_auth import Authenticator
-from distserver.proxy.upstream_client import SILENCE_SECONDS, Answer, Transfer, error_of
-from distserver.proxy.upstream_errors import (
-    UpstreamAbsent,
-    UpstreamError,
-    UpstreamLied,
-    UpstreamUnavailable,
-)
+from distserver.proxy.upstream_client import SILENCE_SECONDS, Answer, Transfer, error_of, is_page
+from distserver.proxy.upstream_errors import UpstreamLied, UpstreamUnavailable
 
-ACCEPT = ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
+ACCEPT = {"Accept": ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))}
 STALL_SECONDS = 30.0
+MAX_PAGES = 100
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", re.ASCII)
-T = TypeVar("T")
+_NEXT = re.compile(r'<([^>]{1,4096})>\s*;\s*rel="?next"?', re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,119 +58,121 @@ class Body:
     answer: Answer = field(repr=False)
 
     def read(self, n: int) -> bytes:
-        """Return up to n bytes; b"" at the end. Raises: UpstreamUnavailable."""
+        """Return what is there, up to n bytes; b"" at the end. Raises: UpstreamUnavailable."""
         return self.answer.read(n)
+
+    def close(self) -> None:
+        """End it, wherever it is."""
+        self.answer.close()
 
     def __enter__(self) -> Body:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.answer.close()
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One base URL of an upstream, with what answers its challenges."""
-
-    url: str
-    authenticator: Authenticator
+        self.close()
 
 
 class UpstreamRegistry:
-    """One upstream. Its repositories' names are those that it uses itself."""
+    """One base URL of an upstream. Repositories' names are those that it uses itself.
 
-    def __init__(self, transfer: Transfer, places: Sequence[Place]) -> None:
-        self._transfer, self._places = transfer, places
+    Every method raises UpstreamError, and blocks on the network with limits of silence only:
+    whoever asks adds a deadline (upstream_attempt).
+    """
 
-    def resolve(self, repository: str, reference: Reference, seconds: float) -> Digest | None:
-        """Return the digest that a reference has there now; None if the upstream does not say.
+    def __init__(self, url: str, transfer: Transfer, authenticator: Authenticator) -> None:
+        self.url = url
+        self._transfer, self._authenticator = transfer, authenticator
 
-            seconds  longest silence
-        Raises: UpstreamError.
-        """
+    def resolve(self, repository: str, reference: Reference) -> Digest | None:
+        """Return the digest that a reference has now; None if the upstream does not say."""
         path = f"/v2/{repository}/manifests/{reference}"
-
-        def ask(place: Place) -> Digest | None:
-            with self._ask(place, "HEAD", path, repository, {"Accept": ACCEPT}, seconds) as answer:
-                return _digest_header(answer)
-
-        return self._first(ask)
+        with self._ask("HEAD", path, repository, ACCEPT) as answer:
+            if answer.headers.get("Content-Type", "").lower().startswith("text/html"):
+                raise UpstreamUnavailable("the upstream answers a web page")
+            return _digest_header(answer)
 
     def manifest(self, repository: str, reference: Reference) -> Fetched:
         """Fetch a manifest; by digest its bytes have that digest.
 
-        Raises: UpstreamError; UpstreamLied for what contradicts itself or is no manifest.
+        Raises: also UpstreamLied for what contradicts itself or is no manifest.
         """
         path = f"/v2/{repository}/manifests/{reference}"
+        with self._ask("GET", path, repository, ACCEPT) as answer:
+            return _checked(answer, reference)
 
-        def ask(place: Place) -> Fetched:
-            headers = {"Accept": ACCEPT}
-            with self._ask(place, "GET", path, repository, headers, SILENCE_SECONDS) as answer:
-                return _checked(answer, reference)
-
-        return self._first(ask)
-
-    def has_blob(self, repository: str, digest: Digest, seconds: float) -> bool:
-        """Whether that repository serves the blob to us. Raises: UpstreamError but for a 404."""
-        path = f"/v2/{repository}/blobs/{digest}"
-
-        def ask(place: Place) -> bool:
-            with self._ask(place, "HEAD", path, repository, {}, seconds):
-                return True
-
-        try:
-            return self._first(ask)
-        except UpstreamAbsent:
-            return False
+    def blob_size(self, repository: str, digest: Digest) -> int:
+        """Return the size of a blob that the repository serves to us. Raises: as every method."""
+        with self._ask("HEAD", f"/v2/{repository}/blobs/{digest}", repository) as answer:
+            return _length(answer)
 
     def blob(self, repository: str, digest: Digest, start: int = 0) -> Body:
         """Open a blob from a byte on; an upstream that ignores ranges gives it from 0.
 
         The bytes are not checked: whoever keeps them proves the digest of the whole.
-        Raises: UpstreamError.
         """
-        path = f"/v2/{repository}/blobs/{digest}"
         headers = {"Range": f"bytes={start}-"} if start else {}
+        path = f"/v2/{repository}/blobs/{digest}"
+        answer = self._ask("GET", path, repository, headers, STALL_SECONDS)
+        try:
+            return _body(answer, start)
+        except (UpstreamLied, UpstreamUnavailable):
+            answer.close()
+            raise
 
-        def ask(place: Place) -> Body:
-            answer = self._ask(place, "GET", path, repository, headers, STALL_SECONDS)
-            try:
-                return _body(answer, start)
-            except UpstreamError:
-                answer.close()
-                raise
+    def tags(self, repository: str) -> set[Tag]:
+        """Return the tags of a repository; what no tag can be is left out."""
+        found: set[Tag] = set()
+        for page in self._pages(f"/v2/{repository}/tags/list", repository, {}):
+            texts = page.get("tags") or ()
+            found.update(filter(None, map(_tag, texts if isinstance(texts, list) else ())))
+        return found
 
-        return self._first(ask)
+    def referrers(self, repository: str, subject: Digest) -> set[Digest]:
+        """Return the digests of the manifests that name a subject; empty if there are none.
 
-    def _first(self, ask: Callable[[Place], T]) -> T:
-        """Ask one place after the other. The last error that is no 404 tells more than a 404."""
-        failure: UpstreamError = UpstreamUnavailable("the upstream has no URL")
-        for place in self._places:
-            try:
-                return ask(place)
-            except UpstreamError as exc:
-                if not isinstance(exc, UpstreamAbsent) or place is self._places[0]:
-                    failure = exc
-        raise failure
+        An upstream without this API is asked for the fallback tag by whoever asks us.
+        """
+        found: set[Digest] = set()
+        accept = {"Accept": OCI_INDEX}
+        for page in self._pages(f"/v2/{repository}/referrers/{subject}", repository, accept):
+            entries = page.get("manifests") or ()
+            found.update(filter(None, map(_entry, entries if isinstance(entries, list) else ())))
+        return found
+
+    def _pages(
+        self, path: str, repository: str, headers: Mapping[str, str]
+    ) -> Iterator[dict[str, object]]:
+        """Yield the JSON objects of a list, page by page, each of a manifest's size at most."""
+        base = self.url.rstrip("/")
+        for _ in range(MAX_PAGES):
+            with self._ask("GET", path, repository, headers) as answer:
+                yield _object(answer.read_limited(MAX_MANIFEST_BYTES))
+                following = _NEXT.search(answer.headers.get("Link", ""))
+            if not following:
+                return
+            target = urljoin(base + path, following[1])
+            if not target.startswith(f"{base}/"):
+                raise UpstreamLied("the next page lies elsewhere")
+            path = target.removeprefix(base)
+        raise UpstreamUnavailable(f"a list of more than {MAX_PAGES} pages")
 
     def _ask(
         self,
-        place: Place,
         method: str,
         path: str,
         repository: str,
-        headers: dict[str, str],
-        seconds: float,
+        headers: Mapping[str, str] | None = None,
+        silence_seconds: float = SILENCE_SECONDS,
     ) -> Answer:
-        """Ask once, answer a challenge, ask again. Raises: UpstreamError; the answer is good."""
+        """Ask once, answer a challenge, ask again; the answer is good."""
         scope = f"repository:{repository}:pull"
-        url = place.url.rstrip("/") + path
-        sent = {**headers, **place.authenticator.header(scope)}
-        answer = self._transfer.send(method, url, sent, seconds=seconds)
+        url, given = self.url.rstrip("/") + path, dict(headers or {})
+        sent = given | self._authenticator.header(scope)
+        answer = self._transfer.send(method, url, sent, seconds=silence_seconds)
         if answer.status == 401:
             with answer:
-                again = {**headers, **place.authenticator.answer(answer, scope)}
-            answer = self._transfer.send(method, url, again, seconds=seconds)
+                sent = given | self._authenticator.answer(answer, scope)
+            answer = self._transfer.send(method, url, sent, seconds=silence_seconds)
         if error := error_of(answer):
             answer.close()
             raise error
@@ -188,6 +187,7 @@ def _digest_header(answer: Answer) -> Digest | None:
 
 
 def _checked(answer: Answer, reference: Reference) -> Fetched:
+    _require_registry(answer)
     body = answer.read_limited(MAX_MANIFEST_BYTES)
     expected = reference if isinstance(reference, Digest) else _digest_header(answer)
     digest = Digest.of(body, reference.algorithm if isinstance(reference, Digest) else "sha256")
@@ -196,12 +196,18 @@ def _checked(answer: Answer, reference: Reference) -> Fetched:
     try:
         manifest = parse_manifest(body, answer.headers.get("Content-Type"))
     except ManifestInvalid as exc:
-        # A captive portal answers 200 with a page of its own: this says nothing of the image.
         raise UpstreamLied(f"what came is no manifest: {exc.message}") from exc
     return Fetched(digest, body, manifest)
 
 
+def _require_registry(answer: Answer) -> None:
+    """Refuse the page of a captive portal, which says nothing of an image."""
+    if is_page(answer):
+        raise UpstreamUnavailable("the upstream answers a web page")
+
+
 def _body(answer: Answer, start: int) -> Body:
+    _require_registry(answer)
     if answer.headers.get("Content-Encoding", "identity") != "identity":
         raise UpstreamLied("the blob is sent in another encoding")
     if answer.status == 206:
@@ -209,7 +215,36 @@ def _body(answer: Answer, start: int) -> Body:
         if not match or int(match[1]) != start or int(match[2]) + 1 != int(match[3]):
             raise UpstreamLied("the range that came is not the one asked for")
         return Body(int(match[3]), start, answer)
+    return Body(_length(answer), 0, answer)
+
+
+def _length(answer: Answer) -> int:
     length = answer.headers.get("Content-Length", "")
     if not (length.isascii() and length.isdigit()) or len(length) > 18:
         raise UpstreamLied("the blob has no length")
-    return Body(int(length), 0, answer)
+    return int(length)
+
+
+def _object(body: bytes) -> dict[str, object]:
+    try:
+        value = strictjson.loads(body)
+    except strictjson.JsonInvalid as exc:
+        raise UpstreamUnavailable("the list is no JSON") from exc
+    if not isinstance(value, dict):
+        raise UpstreamUnavailable("the list is no JSON object")
+    return value
+
+
+def _tag(text: object) -> Tag | None:
+    try:
+        return parse_tag(text) if isinstance(text, str) else None
+    except TagInvalid:
+        return None
+
+
+def _entry(value: object) -> Digest | None:
+    digest = value.get("digest") if isinstance(value, dict) else None
+    try:
+        return Digest.parse(digest) if isinstance(digest, str) else None
+    except DigestInvalid:
+        return None

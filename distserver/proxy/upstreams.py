@@ -20,6 +20,7 @@ WELL_KNOWN = (
 FAMILIES = ("pkg.dev", "gcr.io")
 """Domains of which every host with one label more is an upstream: europe-docker.pkg.dev."""
 
+FOREVER = float("inf")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
 
@@ -27,16 +28,28 @@ _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 class Upstream:
     """A registry that we fetch from.
 
-    name   its canonical host[:port], as image names carry it
-    urls   base URLs, tried in order
-    allow  patterns of its repositories that may be fetched; empty = all
-    deny   patterns that may not, whatever allow says
+    name             its canonical host[:port], as image names carry it
+    urls             base URLs, tried in order
+    allow            patterns of its repositories that may be fetched; empty = all
+    deny             patterns that may not, whatever allow says
+    ttl_seconds      how long a tag counts as fresh; 0 = always ask, FOREVER = never again
+    ttls             the same for patterns of repository:tag, or of a tag; the first that fits holds
+    honour_deletes   a tag that is gone there goes here too
+    signatures       referrers and cosign's tags of a pulled image are pulled with it
+    max_fetches      blobs fetched at once
+    max_bytes_per_second   0 = no limit
     """
 
     name: str
     urls: tuple[str, ...]
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
+    ttl_seconds: float = 300.0
+    ttls: tuple[tuple[str, float], ...] = ()
+    honour_deletes: bool = False
+    signatures: bool = True
+    max_fetches: int = 8
+    max_bytes_per_second: int = 0
 
     @property
     def directory(self) -> str:
@@ -49,17 +62,29 @@ class Upstream:
             return False
         return not self.allow or any(fnmatch.fnmatchcase(repository, p) for p in self.allow)
 
+    def ttl_of(self, repository: str, tag: str) -> float:
+        """How long a tag counts as fresh, in seconds."""
+        for pattern, seconds in self.ttls:
+            if fnmatch.fnmatchcase(f"{repository}:{tag}" if ":" in pattern else tag, pattern):
+                return seconds
+        return self.ttl_seconds
 
-def _built_in() -> dict[str, Upstream]:
-    hub = Upstream(DOCKER_HUB, ("https://registry-1.docker.io",))
-    return {hub.name: hub} | {name: Upstream(name, (f"https://{name}",)) for name in WELL_KNOWN}
+
+def base_url(host: str) -> str:
+    """Where the registry of a host of image names is spoken to, unless something else is said."""
+    return f"https://{'registry-1.docker.io' if host == DOCKER_HUB else host}"
 
 
 @dataclass(frozen=True)
 class Upstreams:
-    """Finds the upstream that a host means; configured ones replace built-in ones of that name."""
+    """Finds the upstream that a host means.
+
+    configured  replace built-in ones of that name
+    policy      what the others have beside their name and URL
+    """
 
     configured: Mapping[str, Upstream] = field(default_factory=dict)
+    policy: Upstream = Upstream("", ())
 
     def find(self, host: str) -> Upstream | None:
         """Return the upstream of a host[:port] or of its spelling as a directory, else None.
@@ -69,11 +94,19 @@ class Upstreams:
         """
         host = host.lower()
         host = ALIASES.get(host, host)
-        for upstream in (self.configured.get(host), _BUILT_IN.get(host)):
-            if upstream:
-                return upstream
+        if host in self.configured and not host.startswith("*."):
+            return self.configured[host]
+        if host == DOCKER_HUB or host in WELL_KNOWN:
+            return replace(self.policy, name=host, urls=(base_url(host),))
         by_directory = _first(u for u in self.configured.values() if u.directory == host)
         return by_directory or self._member(host)
+
+    def known(self) -> list[Upstream]:
+        """Return the configured and the built-in ones; of families only what is configured."""
+        built_in = (self.find(name) for name in (DOCKER_HUB, *WELL_KNOWN))
+        found = {upstream.name: upstream for upstream in built_in if upstream}
+        found |= {upstream.name: upstream for upstream in self.configured.values()}
+        return [found[name] for name in sorted(found)]
 
     def of_repository(self, name: str) -> tuple[Upstream, str] | None:
         """Split a repository's name here into its upstream and its name there; None if local."""
@@ -85,12 +118,8 @@ class Upstreams:
         label, _, family = host.partition(".")
         if family not in FAMILIES or not _LABEL.fullmatch(label):
             return None
-        own = Upstream(host, (f"https://{host}",))
-        settings = self.configured.get(f"*.{family}")
-        return replace(settings, name=host, urls=own.urls) if settings else own
-
-
-_BUILT_IN = _built_in()
+        settings = self.configured.get(f"*.{family}", self.policy)
+        return replace(settings, name=host, urls=(base_url(host),))
 
 
 def _first(found: Iterable[Upstream]) -> Upstream | None:

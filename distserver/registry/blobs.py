@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
 
 from backends.base import Reader
 from backends.errors import Corrupt, NotFound
@@ -11,6 +13,14 @@ from distserver.oci.errors import BlobUnknown
 from distserver.registry import layout
 from distserver.registry.content import Content
 from distserver.registry.records import RecordStore
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A blob that can be read: its size in bytes, and what opens the half-open range of it."""
+
+    size: int
+    open: Callable[[int, int | None], Reader]
 
 
 class Blobs:
@@ -39,6 +49,14 @@ class Blobs:
         except (BlobUnknown, Corrupt):
             return False
         return True
+
+    def held_size(self, name: str, digest: Digest) -> int:
+        """As size, of what is stored here and nowhere else: whether a push has to bring it."""
+        return self.size(name, digest)
+
+    def find(self, name: str, digest: Digest) -> Found:
+        """Return a blob to be read. Raises: as size; what it opens raises as open."""
+        return Found(self.size(name, digest), partial(self.open, name, digest))
 
     def open(self, name: str, digest: Digest, start: int = 0, stop: int | None = None) -> Reader:
         """Open a blob, or a half-open range of it; see Content.open.

@@ -71,6 +71,13 @@ class Hashes:
                 self._chunks.append(self._chunk.digest())
                 self._chunk = hashlib.sha256()
 
+    def copy(self) -> Hashes:
+        """Return hashes of the same bytes, to go on with in another way."""
+        twin = Hashes(self.algorithm)
+        twin.size, twin._chunks = self.size, list(self._chunks)
+        twin._whole, twin._chunk = self._whole.copy(), self._chunk.copy()
+        return twin
+
     @property
     def digest(self) -> Digest:
         """Digest of all that was taken."""

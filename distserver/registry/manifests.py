@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from cachetools import LRUCache
 
@@ -27,11 +28,12 @@ from distserver.registry import layout
 from distserver.registry.blobs import Blobs
 from distserver.registry.content import Content
 from distserver.registry.records import RecordStore
-from distserver.registry.tags import Tags
+from distserver.registry.tags import Current, Tags
 
 log = logging.getLogger(__name__)
 
 MAX_RECORD_BYTES = 4096
+NOT_ARRIVED = "a newer version of this tag has not arrived here yet"
 PUSH_TRIES = 3
 """A push that loses against concurrent deletes of the same digest this often is refused."""
 
@@ -40,14 +42,14 @@ PUSH_TRIES = 3
 class StoredManifest:
     """A manifest as it is served: exactly the bytes that were pushed, with their type.
 
-    stale   the tag has a newer version whose manifest has not arrived here yet
-    pulled  it came from an upstream; a tag that was pushed here is never moved by one
+    warning  why a tag may name something else elsewhere; "" = nothing to warn of
+    pulled   it came from an upstream; a tag that was pushed here is never moved by one
     """
 
     digest: Digest
     media_type: str
     data: bytes
-    stale: bool = False
+    warning: str = ""
     pulled: bool = False
 
 
@@ -85,7 +87,7 @@ class Manifests:
             return self._by_digest(name, reference)
         current = self._tags.resolve(name, reference)
         stored = self._by_record(name, current.digest, current.record)
-        return replace(stored, stale=True) if current.stale else stored
+        return replace(stored, warning=NOT_ARRIVED) if current.stale else stored
 
     def has(self, name: str, digest: Digest) -> bool:
         """Whether this repository has the manifest. Raises: Unavailable."""
@@ -126,16 +128,25 @@ class Manifests:
     def keep(
         self, name: str, digest: Digest, body: bytes, manifest: Manifest, tags: Sequence[Tag]
     ) -> None:
-        """Store a manifest whose digest was proved and whose content may come later.
+        """Store a pulled manifest, whose digest was proved and whose content may come later.
 
-        Raises: Full, Unavailable.
+        A tag that was pushed here stays as it is. Raises: Full, Unavailable.
         """
         self._content.put_small(digest, body)
         self._announce(name, digest, manifest)
-        for _ in range(PUSH_TRIES):
-            if self._record_and_tag(name, digest, manifest, tags, complete=False):
-                return
-        raise Unavailable(f"{digest} is being deleted at the same time")
+        fields = {"mediaType": manifest.media_type, "pulled": True}
+        record = self._records.ensure(
+            layout.manifest_records(name, digest), json.dumps(fields).encode()
+        )
+        for tag in tags:
+            self._tags.follow(name, tag, digest, record, partial(self._is_pulled, name))
+
+    def _is_pulled(self, name: str, current: Current) -> bool:
+        key = layout.manifest_records(name, current.digest) + current.record
+        try:
+            return _field(read_all(self._backend, key, MAX_RECORD_BYTES), "pulled") is True
+        except NotFound:
+            return True
 
     def delete(self, name: str, digest: Digest) -> None:
         """Delete a manifest and with it every tag that names it.
@@ -218,21 +229,14 @@ class Manifests:
             put_once(self._backend, layout.referrer(name, manifest.subject.digest, digest))
 
     def _record_and_tag(
-        self,
-        name: str,
-        digest: Digest,
-        manifest: Manifest,
-        tags: Sequence[Tag],
-        complete: bool = True,
+        self, name: str, digest: Digest, manifest: Manifest, tags: Sequence[Tag]
     ) -> bool:
         prefix = layout.manifest_records(name, digest)
         before = self._records.read(prefix).live
-        fields = {"mediaType": manifest.media_type, **({} if complete else {"pulled": True})}
-        data = json.dumps(fields).encode()
+        data = json.dumps({"mediaType": manifest.media_type}).encode()
         record = self._records.ensure(prefix, data)
         try:
-            if complete:
-                self._require_references(name, manifest)
+            self._require_references(name, manifest)
         except ManifestBlobUnknown:
             if record not in before:  # another writer's record is not ours to take back
                 self._records.retract(prefix, record)

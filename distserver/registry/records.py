@@ -32,9 +32,9 @@ class Records:
     gone: frozenset[str]
 
 
-def new_nonce() -> str:
-    """Return 16 hexadecimal digits that nobody else has."""
-    return secrets.token_hex(8)
+def new_nonce(first: str = "0123456789abcdef") -> str:
+    """Return 16 hexadecimal digits that nobody else has; the first one is one of `first`."""
+    return secrets.choice(first) + secrets.token_hex(8)[1:]
 
 
 def sort(names: list[str]) -> Records:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from backends import Backend, put
@@ -24,6 +24,8 @@ from distserver.registry.records import Records, RecordStore, new_nonce
 HISTORY = 20
 """Versions of a tag that are kept."""
 CACHE_BYTES = 8 << 20
+PUSHED, PULLED = "0123456789abcde", "f"
+"""First digit of a version's nonce: which of two concurrent ones is in force."""
 _TOP = 2**64 - 1
 _VERSION = re.compile(
     r"([0-9a-f]{16})-([0-9a-f]{16})-(?:deleted|([0-9a-f]{16})-(sha256|sha512)-([0-9a-f]{64,128}))"
@@ -104,9 +106,25 @@ class Tags:
         Raises: Full, Unavailable.
         """
         versions = self._versions(name, tag)
+        self._put(name, tag, versions, Version(0, new_nonce(PUSHED), record, digest))
+
+    def follow(
+        self,
+        name: str,
+        tag: Tag,
+        digest: Digest,
+        record: str,
+        may_replace: Callable[[Current], bool],
+    ) -> None:
+        """As put, for what an upstream says, if what the tag names now may be replaced.
+
+        A push at the same time wins: of two versions with one counter the smaller nonce is in
+        force, and pushes have smaller ones. Raises: Full, Unavailable.
+        """
+        versions = self._versions(name, tag)
         current = self._current(name, versions)
-        if current is None or current.stale or (current.digest, current.record) != (digest, record):
-            self._write(name, tag, versions, record, digest)
+        if current is None or may_replace(current):
+            self._put(name, tag, versions, Version(0, new_nonce(PULLED), record, digest))
 
     def delete(self, name: str, tag: Tag) -> None:
         """Delete the tag, not what it names. Spec: end-9.
@@ -116,7 +134,11 @@ class Tags:
         versions = self._versions(name, tag)
         if self._current(name, versions) is None:
             raise ManifestUnknown(detail={"tag": str(tag)})
-        self._write(name, tag, versions)
+        self._write(name, tag, versions, Version(0, new_nonce(PUSHED)))
+
+    def names(self, name: str) -> set[Tag]:
+        """Return the names of all tags of a repository. Raises: Unavailable. Spec: end-8."""
+        return set(self.all(name))
 
     def all(self, name: str) -> dict[Tag, Digest]:
         """Return all tags of a repository with their digests. Raises: Unavailable. Spec: end-8."""
@@ -166,17 +188,16 @@ class Tags:
             versions, lambda digest: self._records.read(layout.manifest_records(name, digest))
         )
 
-    def _write(
-        self,
-        name: str,
-        tag: Tag,
-        versions: list[Version],
-        record: str | None = None,
-        digest: Digest | None = None,
-    ) -> None:
+    def _put(self, name: str, tag: Tag, versions: list[Version], new: Version) -> None:
+        current = self._current(name, versions)
+        same = current and (current.digest, current.record) == (new.digest, new.record)
+        if not same or (current and current.stale):
+            self._write(name, tag, versions, new)
+
+    def _write(self, name: str, tag: Tag, versions: list[Version], new: Version) -> None:
+        """Add a version with the next counter, and prune what is too old."""
         counter = versions[0].counter + 1 if versions else 1
-        version = Version(counter, new_nonce(), record, digest)
         prefix = layout.tag(name, tag)
-        put(self._backend, f"{prefix}{version}", b"")
+        put(self._backend, f"{prefix}{replace(new, counter=counter)}", b"")
         for old in versions[HISTORY - 1 :]:
             self._backend.delete(f"{prefix}{old}")

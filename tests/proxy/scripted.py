@@ -13,7 +13,7 @@ import requests
 from distserver.proxy.credentials import Credentials
 from distserver.proxy.upstream_auth import Authenticator
 from distserver.proxy.upstream_client import Transfer, Transport, new_session
-from distserver.proxy.upstream_registry import Place, UpstreamRegistry
+from distserver.proxy.upstream_registry import UpstreamRegistry
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,15 @@ class Scripted:
         self, session: requests.Session, credentials: Credentials | None = None
     ) -> UpstreamRegistry:
         """A client of it, and of nothing else."""
-        return client(session, [self.url], credentials)
+        return client(session, self.url, credentials)
 
 
 def client(
-    session: requests.Session, urls: list[str], credentials: Credentials | None = None
+    session: requests.Session, url: str, credentials: Credentials | None = None
 ) -> UpstreamRegistry:
-    """A client of an upstream with these base URLs, plain HTTP allowed."""
+    """A client of one base URL, plain HTTP allowed."""
     transfer = Transfer(session, Transport(insecure=True))
-    places = [Place(url, Authenticator(url, transfer, lambda: credentials)) for url in urls]
-    return UpstreamRegistry(transfer, places)
+    return UpstreamRegistry(url, transfer, Authenticator(url, transfer, lambda: credentials))
 
 
 @contextmanager

@@ -1,0 +1,99 @@
+"""What is counted, for Prometheus: by worker processes into files, summed up when somebody asks.
+
+No label carries a repository's name. Gauges of what is known now (upstreams, storage) are not kept
+here: whoever exposes them reads them at that moment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prometheus_client import Counter
+    from prometheus_client.metrics_core import Metric
+
+    from distserver.config import Config
+
+
+RAM = Path("/dev/shm")  # noqa: S108  # a directory of our own in it, see metrics_directory
+
+
+def metrics_directory(config: Config) -> Path | None:
+    """Return a directory in memory for the numbers of a server's processes; None if there is none.
+
+    Not on a disk: the library writes through a memory map, and a disk that is full would kill it.
+    """
+    name = hashlib.sha256(config.state.encode()).hexdigest()[:16]
+    directory = RAM / f"distserver-{os.getuid()}-{name}"
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        status = directory.lstat()
+    except OSError:
+        return None
+    ours = status.st_uid == os.getuid() and stat.S_ISDIR(status.st_mode)
+    return directory if ours else None
+
+
+class Metrics:
+    """The counters of a server.
+
+    directory  where processes keep their numbers; None = this process only. The library takes it
+               from the environment when it is first imported, so that is done here.
+    """
+
+    def __init__(self, directory: Path | None = None) -> None:
+        if directory:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
+        import prometheus_client
+
+        self._library = prometheus_client
+        self._registry = prometheus_client.CollectorRegistry()
+        self.requests = self._counter("requests", "Requests answered", "method", "route", "status")
+        self.sent_bytes = self._counter("sent_bytes", "Bytes of bodies sent to clients")
+        self.errors = self._counter("errors", "Errors told to clients", "code")
+        self.cache_requests = self._counter(
+            "cache_requests", "What clients asked of upstreams' content", "kind", "result"
+        )
+        self.upstream_requests = self._counter(
+            "upstream_requests", "Questions to upstreams", "upstream", "result"
+        )
+        self.upstream_bytes = self._counter(
+            "upstream_bytes", "Bytes of bodies that came from upstreams", "upstream"
+        )
+        self.saved_bytes = self._counter(
+            "saved_bytes", "Bytes of upstreams' blobs that were served from here", "upstream"
+        )
+        self.stale_answers = self._counter(
+            "stale_answers", "Tags served without their upstream's word", "upstream"
+        )
+
+    def expose(self, now: Iterable[Metric]) -> bytes:
+        """Return everything in Prometheus' text format.
+
+        now  gauges of this moment
+        """
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        shown = self._library.CollectorRegistry()
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            MultiProcessCollector(shown)  # type: ignore[no-untyped-call]
+        else:
+            shown.register(self._registry)
+        shown.register(_Given(list(now)))
+        return self._library.generate_latest(shown)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return self._library.Counter(f"distserver_{name}", text, labels, registry=self._registry)
+
+
+class _Given:
+    def __init__(self, metrics: list[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> list[Metric]:
+        return self._metrics

@@ -1,0 +1,162 @@
+"""Completes in the background what was begun, in one process of the node at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from backends.errors import StorageError
+from distserver.oci.digests import Digest
+from distserver.oci.errors import Denied, ManifestUnknown, RegistryError
+from distserver.oci.manifests import parse_manifest
+from distserver.oci.names import Tag
+from distserver.proxy.background import Jobs
+from distserver.proxy.begun import Begun, Task
+from distserver.proxy.completion import members, signature_tags
+from distserver.proxy.flights import Flights
+from distserver.proxy.manifests import ProxiedManifests
+from distserver.proxy.referrers import ProxiedReferrers
+from distserver.proxy.room import NoRoom
+from distserver.proxy.sources import Source, Sources
+from distserver.proxy.upstream_errors import UpstreamError, UpstreamOffline
+from distserver.registry.blobs import Blobs
+
+log = logging.getLogger(__name__)
+
+PARALLEL = 4
+LOOK_SECONDS = 0.5
+ELECT_SECONDS = 5.0
+SWEEP_SECONDS = 3600.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """When a task is due again, the pause before that, and why it failed."""
+
+    due: float
+    pause: float
+    error: str
+
+
+FIRST_TRY = Try(0.0, 0.0, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What completing needs.
+
+    blobs      what is held; asks no upstream
+    manifests  fetch what they lack
+    platforms  of an index, the members for these come too
+    sweep      removes what is too old in the state directory
+    """
+
+    begun: Begun
+    sources: Sources
+    flights: Flights
+    blobs: Blobs
+    manifests: ProxiedManifests
+    referrers: ProxiedReferrers
+    platforms: Collection[str]
+    sweep: Callable[[], None]
+
+
+class Completer:
+    """Looks for what was begun, and works on it until it is whole."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._jobs: Jobs[None] = Jobs("complete", PARALLEL)
+        self._tries: dict[Path, Try] = {}
+        self._swept = 0.0
+
+    def start(self) -> None:
+        """Begin, in a thread. Call it after fork."""
+        threading.Thread(target=self._run, name="completer", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                with self._election() as elected:
+                    while elected:
+                        self._look()
+                        time.sleep(LOOK_SECONDS)
+            except OSError as exc:
+                log.warning("nothing is completed in the background: %s", exc)
+            time.sleep(ELECT_SECONDS)
+
+    @contextmanager
+    def _election(self) -> Iterator[bool]:
+        """Become the process of the node that completes; the kernel ends that with the process."""
+        self._work.begun.directory.mkdir(parents=True, exist_ok=True)
+        with (self._work.begun.directory / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
+    def _look(self) -> None:
+        """Start what is due, as much as may run at once. Raises: OSError."""
+        paths = self._work.begun.paths()
+        self._tries = {path: self._tries[path] for path in paths if path in self._tries}
+        now = time.monotonic()
+        for path in paths:
+            if now >= self._tries.get(path, FIRST_TRY).due:
+                self._jobs.start(path, partial(self._try, path))
+        if now > self._swept + SWEEP_SECONDS:
+            self._swept = now
+            self._work.sweep()
+
+    def _try(self, path: Path) -> None:
+        """Work on one task; where that fails, put it off."""
+        task = self._work.begun.read(path)
+        source = task and self._work.sources.of(task.name)
+        try:
+            if task and source:
+                self._complete(task, source)
+                log.info("complete: %s@%s", task.name, task.digest)
+        except ManifestUnknown as exc:
+            log.info("not completed, it is not here any more: %s", exc.detail)
+        except (UpstreamError, NoRoom, StorageError, RegistryError) as exc:
+            self._put_off(path, task, exc)
+            return
+        path.unlink(missing_ok=True)
+
+    def _put_off(self, path: Path, task: Task | None, error: Exception) -> None:
+        last = self._tries.get(path, FIRST_TRY)
+        if task and str(error) != last.error:
+            log.info("%s@%s is not complete yet: %s", task.name, task.digest, error)
+        pause = FIRST_PAUSE_SECONDS
+        if not isinstance(error, UpstreamOffline):
+            pause = min(max(2 * last.pause, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+        self._tries[path] = Try(time.monotonic() + pause, pause, str(error))
+
+    def _complete(self, task: Task, source: Source) -> None:
+        work, digest = self._work, Digest.parse(task.digest)
+        stored = work.manifests.held(task.name, digest)
+        manifest = parse_manifest(stored.data, stored.media_type)
+        for blob in manifest.blobs:
+            if not work.blobs.has(task.name, blob.digest):
+                work.flights.finish(source.wanted(blob.digest, blob.size, background=True))
+        for child in members(manifest, work.platforms):
+            work.manifests.get(task.name, child.digest)
+        if task.signatures:
+            self._bring_signatures(task.name, digest)
+
+    def _bring_signatures(self, name: str, digest: Digest) -> None:
+        for tag in signature_tags(digest):
+            try:
+                self._work.manifests.get(name, Tag(tag))
+            except (ManifestUnknown, Denied) as exc:
+                log.debug("no %s: %s", tag, exc.message)
+        self._work.referrers.bring(name, digest)

@@ -1,0 +1,77 @@
+"""Reads a partial blob that another thread or process fills."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+from distserver.proxy.partial import Partial
+from distserver.proxy.upstream_errors import UpstreamLied, UpstreamUnavailable
+
+
+class Following:
+    """Reads what is there of a partial, through one open file.
+
+    grown  monotonic time when it was last seen to grow
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._partial = Partial(directory)
+        self._file: BinaryIO | None = None
+        self._used = False
+        self.available, self.grown = 0, time.monotonic()
+
+    def read(self, at: int, n: int, free: int) -> bytes:
+        """Return up to n bytes from at on; b"" where none are there yet.
+
+            free  bytes from here on wait until the whole is proved
+        Raises: UpstreamLied when what was read of it before proved wrong meanwhile,
+        UpstreamUnavailable when this node's disk cannot be read.
+        """
+        try:
+            return self._read(at, n, free)
+        except OSError as exc:
+            raise UpstreamUnavailable(f"the state directory: {exc.strerror}") from exc
+
+    def again(self, start: int, end: int) -> bytes:
+        """Return bytes that read has returned before, also when the partial is gone now."""
+        return os.pread(self._file.fileno(), end - start, start) if self._file else b""
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file:
+            self._file.close()
+
+    def _read(self, at: int, n: int, free: int) -> bytes:
+        if not self._look():
+            return b""
+        if at >= free and self._partial.proved_seconds_ago() is not None:
+            free = self.available
+        end = min(self.available, free, at + n)
+        if end <= at:
+            return b""
+        self._used = True
+        return self.again(at, end)
+
+    def _look(self) -> bool:
+        """Note how much is there; return whether something is."""
+        if self._file is None:
+            self._file = self._partial.open()
+        if self._file is None:
+            return False
+        status = os.fstat(self._file.fileno())
+        if not status.st_nlink and not status.st_size:
+            self._begin_again()
+            return False
+        if status.st_size != self.available:
+            self.available, self.grown = status.st_size, time.monotonic()
+        return True
+
+    def _begin_again(self) -> None:
+        """The file was emptied: its bytes were not those of the digest."""
+        if self._used:
+            raise UpstreamLied("the bytes that came so far were wrong")
+        self.close()
+        self._file, self.available = None, 0

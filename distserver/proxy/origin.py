@@ -1,0 +1,48 @@
+"""Where one blob comes from: its upstream's base URLs, but for those whose bytes proved wrong."""
+
+from __future__ import annotations
+
+import logging
+
+from distserver.oci.digests import Digest
+from distserver.proxy.uplink import Uplink
+from distserver.proxy.upstream_errors import UpstreamLied
+from distserver.proxy.upstream_registry import Body, UpstreamRegistry
+
+log = logging.getLogger(__name__)
+
+
+class BlobOrigin:
+    """An Origin (fetch): one blob of one repository of an upstream.
+
+    size  what a manifest says of it; None = not known
+    """
+
+    def __init__(
+        self, uplink: Uplink, repository: str, digest: Digest, size: int | None = None
+    ) -> None:
+        self._uplink, self._repository, self._digest = uplink, repository, digest
+        self._size = size
+        self._used: set[str] = set()
+
+    def open(self, start: int) -> Body:
+        """See Origin.open."""
+        avoid = self._uplink.distrusted(self._digest)
+        if len(avoid) == len(self._uplink.places):
+            raise UpstreamLied("its bytes were wrong a moment ago")
+        return self._uplink.ask(lambda registry: self._open(registry, start), avoid=avoid)
+
+    def blame(self, mixed: bool) -> None:
+        """See Origin.blame."""
+        if not mixed and len(self._used) == 1:
+            self._uplink.distrust(self._digest, *self._used)
+        self._used.clear()
+
+    def _open(self, registry: UpstreamRegistry, start: int) -> Body:
+        body = registry.blob(self._repository, self._digest, start)
+        if self._size not in (None, body.size):
+            body.close()
+            self._uplink.distrust(self._digest, registry.url)
+            raise UpstreamLied(f"it has {body.size} bytes there, its manifest says {self._size}")
+        self._used.add(registry.url)
+        return body

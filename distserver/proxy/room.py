@@ -1,0 +1,76 @@
+"""Room on the disk for partial blobs: a bound in bytes, and free space that is left alone."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from distserver.proxy.partial import Partial
+
+MAX_AGE_SECONDS = 7 * 86400.0
+
+
+class NoRoom(Exception):
+    """The node has no room for this blob: it is handed on to its client and not kept.
+
+    size  bytes of the whole blob; None = not known
+    """
+
+    def __init__(self, reason: str, size: int | None = None) -> None:
+        super().__init__(reason)
+        self.size = size
+
+
+class Room:
+    """The partials of a node.
+
+    directory      of all partials, two levels above each
+    most_bytes     that all of them may have when they are whole
+    reserve_bytes  free space that they leave; -1 = the larger of 1 GiB and 2 %
+    """
+
+    def __init__(self, directory: Path, most_bytes: int, reserve_bytes: int) -> None:
+        self.directory = directory
+        self._most_bytes, self._reserve_bytes = most_bytes, reserve_bytes
+
+    def require(self, count: int) -> None:
+        """Make sure that so many bytes more may come. Raises: NoRoom, OSError."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        promised = sum(partial.size() or partial.available() for partial in self.all())
+        if promised + count > self._most_bytes:
+            raise NoRoom(f"partial blobs may have {self._most_bytes >> 20} MiB in all")
+        disk = os.statvfs(self.directory)
+        total, free = disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
+        reserve = max(1 << 30, total // 50) if self._reserve_bytes < 0 else self._reserve_bytes
+        if count > free - reserve:
+            raise NoRoom(f"{max(0, free - reserve) >> 20} MiB are free for {count >> 20} MiB more")
+
+    def all(self) -> Iterator[Partial]:
+        """Yield the partials that are there."""
+        for path in self.directory.glob("*/*"):
+            yield Partial(path)
+
+    def sweep(self, max_age_seconds: float = MAX_AGE_SECONDS) -> int:
+        """Remove partials that nobody has worked on for so long; return how many.
+
+        Raises: OSError.
+        """
+        removed = 0
+        for partial in self.all():
+            if time.time() - _touched(partial.directory) < max_age_seconds:
+                continue
+            if lock := partial.try_lock():
+                with lock:
+                    lock.remove()
+                removed += 1
+        return removed
+
+
+def _touched(directory: Path) -> float:
+    """When something in the directory was last written."""
+    try:
+        return max(path.stat().st_mtime for path in (directory, *directory.iterdir()))
+    except FileNotFoundError:
+        return time.time()

@@ -1,0 +1,138 @@
+"""The way to one upstream: its base URLs in order, what is known of each, and how it is asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import wait
+from dataclasses import dataclass
+from typing import TypeVar
+
+from distserver.metrics import Metrics
+from distserver.oci.digests import Digest
+from distserver.proxy.background import in_background
+from distserver.proxy.breaker import Breaker
+from distserver.proxy.limits import Limits
+from distserver.proxy.memory import Memory
+from distserver.proxy.mode import Mode
+from distserver.proxy.upstream_attempt import bounded, discard
+from distserver.proxy.upstream_errors import (
+    UpstreamAbsent,
+    UpstreamError,
+    UpstreamLied,
+    UpstreamOffline,
+    UpstreamRefused,
+    UpstreamUnavailable,
+)
+from distserver.proxy.upstream_registry import UpstreamRegistry
+from distserver.proxy.upstreams import Upstream
+
+T = TypeVar("T")
+Question = Callable[[UpstreamRegistry], T]
+
+ASK_SECONDS = 20.0
+"""For one question to all base URLs together."""
+TRY_SECONDS = 0.8
+"""How long whoever asks first after a pause waits; the question goes on without it."""
+DISTRUST_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One base URL: what speaks to it, and what is known of its state."""
+
+    registry: UpstreamRegistry
+    breaker: Breaker
+
+
+class Uplink:
+    """What this process has to ask one upstream."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        places: Sequence[Place],
+        limits: Limits,
+        mode: Mode,
+        metrics: Metrics,
+    ) -> None:
+        self.upstream, self.places, self.limits = upstream, tuple(places), limits
+        self._mode, self._metrics = mode, metrics
+        self._distrusted: Memory[tuple[Digest, str], bool] = Memory(1000, DISTRUST_SECONDS)
+
+    @property
+    def offline(self) -> bool:
+        """Whether nobody may be asked now."""
+        return self._mode.offline
+
+    def ask(
+        self, question: Question[T], seconds: float = ASK_SECONDS, avoid: Collection[str] = ()
+    ) -> T:
+        """Ask one base URL after the other, each for its share of the time that is left.
+
+            avoid  base URLs that are not asked
+        What only some of them lack is unavailable, not absent. Raises: UpstreamError.
+        """
+        if self.offline:
+            raise UpstreamOffline("the mode is offline")
+        deadline, failure = time.monotonic() + seconds, UpstreamError("")
+        asked = [place for place in self.places if place.registry.url not in avoid]
+        for number, place in enumerate(asked):
+            share = (deadline - time.monotonic()) / (len(asked) - number)
+            try:
+                return self._ask(place, question, share)
+            except UpstreamError as exc:
+                if not number or isinstance(failure, UpstreamAbsent):
+                    failure = exc
+        raise failure
+
+    def distrusted(self, digest: Digest) -> set[str]:
+        """Base URLs whose bytes of a blob proved wrong lately."""
+        urls = (place.registry.url for place in self.places)
+        return {url for url in urls if self._distrusted.get((digest, url))}
+
+    def distrust(self, digest: Digest, url: str) -> None:
+        """Do not take this blob from that base URL for a while: its bytes were wrong."""
+        self._distrusted.set((digest, url), True)
+
+    def answers(self, seconds: float = 10.0) -> bool:
+        """Whether it answered our last question, within so many seconds."""
+        return any(place.breaker.answered_within(seconds) for place in self.places)
+
+    def _ask(self, place: Place, question: Question[T], seconds: float) -> T:
+        """Ask one base URL if it may be asked now, and note how it went."""
+        if place.breaker.closed():
+            return self._noted(place, question, seconds)
+        if place.breaker.allows():
+            future = in_background(
+                lambda: self._noted(place, question, ASK_SECONDS), "ask an upstream again"
+            )
+            if wait([future], TRY_SECONDS).done:
+                return future.result()
+            future.add_done_callback(discard)
+        raise UpstreamUnavailable(f"not asked again yet; last time: {place.breaker.state().error}")
+
+    def _noted(self, place: Place, question: Question[T], seconds: float) -> T:
+        try:
+            answer = bounded(lambda: question(place.registry), seconds)
+        except UpstreamUnavailable as exc:
+            place.breaker.failed(exc.reason, exc.retry_after)
+            self._count("unavailable")
+            raise
+        except UpstreamError as exc:
+            place.breaker.succeeded()
+            self._count(_RESULTS[type(exc)])
+            raise
+        place.breaker.succeeded()
+        self._count("ok")
+        return answer
+
+    def _count(self, result: str) -> None:
+        self._metrics.upstream_requests.labels(self.upstream.name, result).inc()
+
+
+_RESULTS: dict[type[UpstreamError], str] = {
+    UpstreamAbsent: "absent",
+    UpstreamRefused: "refused",
+    UpstreamLied: "wrong",
+}
