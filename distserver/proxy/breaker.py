@@ -96,13 +96,12 @@ class Breaker:
             state, now = self._refreshed(), time.monotonic()
             if state.boot != self._boot:
                 state = replace(state, failures=0, until=0.0, grown=0.0, boot=self._boot)
-            told = replace(state, error=error[:500], errored=time.time())
+            failures, grown = THRESHOLD if retry_after else state.failures + 1, now
             if state.failures >= THRESHOLD and now - state.grown < SETTLE_SECONDS:
-                self._write(told)
-                return
-            failures = THRESHOLD if retry_after else state.failures + 1
+                failures, grown = state.failures, state.grown
             until = now + max(retry_after or 0.0, _pause(failures))
-            self._write(replace(told, failures=failures, until=until, grown=now))
+            told = replace(state, error=error[:500], errored=time.time())
+            self._write(replace(told, failures=failures, until=until, grown=grown))
 
     def _refreshed(self) -> State:
         try:

@@ -96,15 +96,15 @@ class _Filling:
         self._mark, self._marked = writer.hashes.size, time.monotonic()
 
     def run(self) -> None:
-        pause = FIRST_PAUSE_SECONDS
+        pause, mark = FIRST_PAUSE_SECONDS, self._mark
         while error := self._try():
-            if self._progressed():
-                pause = FIRST_PAUSE_SECONDS
+            self._note_progress()
+            if self._mark != mark:
+                pause, mark = FIRST_PAUSE_SECONDS, self._mark
             at = self._writer.hashes.size
             log.info("%s broken off at byte %d: %s", self._lock.partial.directory.name, at, error)
             # The first answer decides whether the upstream is there at all.
-            late = time.monotonic() - self._marked + pause > self._terms.patience
-            if late or not self._came or self._terms.stopped():
+            if not self._came or self._is_late(pause) or self._terms.stopped():
                 raise error
             time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
@@ -118,12 +118,14 @@ class _Filling:
         except UpstreamError as exc:
             return exc
 
-    def _progressed(self) -> bool:
-        """Whether enough came since the last time that this was true."""
-        if self._writer.hashes.size < self._mark + PROGRESS_BYTES:
-            return False
-        self._mark, self._marked = self._writer.hashes.size, time.monotonic()
-        return True
+    def _note_progress(self) -> None:
+        """Note that enough came since the last time that it did."""
+        if self._writer.hashes.size >= self._mark + PROGRESS_BYTES:
+            self._mark, self._marked = self._writer.hashes.size, time.monotonic()
+
+    def _is_late(self, seconds: float = 0.0) -> bool:
+        """Whether patience with lack of progress is over, or will be in so many seconds."""
+        return time.monotonic() + seconds - self._marked > self._terms.patience
 
     def _append(self) -> bool:
         """Ask once from where we stand; return whether the blob is whole then."""
@@ -157,8 +159,8 @@ class _Filling:
                 raise UpstreamLied("more bytes come than the upstream announced")
             self._writer.append(data)
             rate.spend(len(data))
-            late = time.monotonic() - self._marked > self._terms.patience
-            if not self._progressed() and late and self._writer.hashes.size < body.size:
+            self._note_progress()
+            if self._is_late() and self._writer.hashes.size < body.size:
                 raise UpstreamUnavailable("it only drips")
 
 

@@ -22,7 +22,12 @@ from distserver.proxy.fetch import Terms, fetch
 from distserver.proxy.memory import Memory
 from distserver.proxy.partial import Lock, Partial
 from distserver.proxy.room import NoRoom, Room
-from distserver.proxy.upstream_errors import UpstreamBusy, UpstreamError, UpstreamUnavailable
+from distserver.proxy.upstream_errors import (
+    QUIET,
+    UpstreamBusy,
+    UpstreamError,
+    UpstreamUnavailable,
+)
 from distserver.proxy.wanted import Wanted
 from distserver.registry.content import Content, Hashes
 
@@ -142,7 +147,8 @@ class Flights:
             try:
                 self._bring(lock, wanted)
             except (UpstreamError, NoRoom) as exc:
-                log.warning("%s not fetched: %s", wanted.digest, exc)
+                level = logging.DEBUG if isinstance(exc, QUIET) else logging.WARNING
+                log.log(level, "%s not fetched: %s", wanted.digest, exc)
                 self._ended.set(wanted.directory, (time.monotonic(), exc))
             except (OSError, DigestInvalid) as exc:
                 log.error("%s cannot be kept while it comes: %s", wanted.digest, exc)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from pathlib import Path
 from typing import BinaryIO
 
 from distserver.proxy.partial import Partial
-from distserver.proxy.upstream_errors import UpstreamLied, UpstreamUnavailable
+from distserver.proxy.upstream_errors import UpstreamLied
+
+log = logging.getLogger(__name__)
 
 
 class Following:
@@ -27,13 +30,14 @@ class Following:
         """Return up to n bytes from at on; b"" where none are there yet.
 
             free  bytes from here on wait until the whole is proved
-        Raises: UpstreamLied when what was read of it before proved wrong meanwhile,
-        UpstreamUnavailable when this node's disk cannot be read.
+        A disk that cannot be read has none. Raises: UpstreamLied when what was read of it before
+        proved wrong meanwhile.
         """
         try:
             return self._read(at, n, free)
         except OSError as exc:
-            raise UpstreamUnavailable(f"the state directory: {exc.strerror}") from exc
+            log.warning("a partial blob cannot be read: %s", exc)
+            return b""
 
     def again(self, start: int, end: int) -> bytes:
         """Return bytes that read has returned before, also when the partial is gone now."""

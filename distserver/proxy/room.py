@@ -49,8 +49,8 @@ class Room:
 
     def all(self) -> Iterator[Partial]:
         """Yield the partials that are there."""
-        for path in self.directory.glob("*/*"):
-            yield Partial(path)
+        for path in self.directory.glob("*/*/lock"):
+            yield Partial(path.parent)
 
     def sweep(self, max_age_seconds: float = MAX_AGE_SECONDS) -> int:
         """Remove partials that nobody has worked on for so long; return how many.

@@ -22,6 +22,7 @@ from distserver.proxy.upstream_errors import (
     UpstreamLied,
     UpstreamOffline,
     UpstreamRefused,
+    UpstreamResting,
     UpstreamUnavailable,
 )
 from distserver.proxy.upstream_registry import UpstreamRegistry
@@ -96,8 +97,8 @@ class Uplink:
         self._distrusted.set((digest, url), True)
 
     def answers(self, seconds: float = 10.0) -> bool:
-        """Whether it answered our last question, within so many seconds."""
-        return any(place.breaker.answered_within(seconds) for place in self.places)
+        """Whether it may be asked, and answered our last question within so many seconds."""
+        return not self.offline and any(place.breaker.answered_within(seconds) for place in self.places)
 
     def _ask(self, place: Place, question: Question[T], seconds: float) -> T:
         """Ask one base URL if it may be asked now, and note how it went."""
@@ -110,7 +111,7 @@ class Uplink:
             if wait([future], TRY_SECONDS).done:
                 return future.result()
             future.add_done_callback(discard)
-        raise UpstreamUnavailable(f"not asked again yet; last time: {place.breaker.state().error}")
+        raise UpstreamResting(f"not asked again yet; last time: {place.breaker.state().error}")
 
     def _noted(self, place: Place, question: Question[T], seconds: float) -> T:
         try:

@@ -41,9 +41,15 @@ class UpstreamOffline(UpstreamUnavailable):
     """Nobody was asked: the operator wants no traffic."""
 
 
+class UpstreamResting(UpstreamUnavailable):
+    """Nobody was asked: it failed a moment ago, and is left alone for a while."""
+
+
 class UpstreamBusy(UpstreamUnavailable):
     """Nobody was asked: as many fetches as may be are under way."""
 
 
 FINAL = (UpstreamAbsent, UpstreamRefused, UpstreamLied, UpstreamOffline)
 """What asking again does not mend."""
+QUIET = (UpstreamOffline, UpstreamResting, UpstreamBusy)
+"""What is no news of the upstream: nobody asked it."""

@@ -92,9 +92,10 @@ class Upstreams:
         Case does not matter. A member of a family is an upstream of its own with the family's
         settings, if the configuration has a table for `*.<family>`.
         """
-        host = host.lower()
-        host = ALIASES.get(host, host)
-        if host in self.configured and not host.startswith("*."):
+        host = ALIASES.get(host.lower(), host.lower())
+        if "*" in host:
+            return None
+        if host in self.configured:
             return self.configured[host]
         if host == DOCKER_HUB or host in WELL_KNOWN:
             return replace(self.policy, name=host, urls=(base_url(host),))

@@ -50,7 +50,7 @@ def test_G_07_a_429_carries_retry_after() -> None:
 
 def test_G_08_warning_of_a_stale_tag_has_the_form_of_the_spec(repo: Repository) -> None:
     """And an answer that is not stale has none."""
-    stale = SimpleNamespace(digest="d", media_type="m", data=b"", stale=True)
+    stale = SimpleNamespace(digest="d", media_type="m", data=b"", warning='not "here" yet')
     text = _headers(stale)["Warning"]  # type: ignore[arg-type]
     assert text.startswith('299 - "')
     assert text.endswith('"')

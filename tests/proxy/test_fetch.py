@@ -2,64 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import random
-import subprocess
-import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from distserver.oci.digests import Digest
 from distserver.proxy import fetch as module
-from distserver.proxy.fetch import Patience, fetch
-from distserver.proxy.partial import PIECE_BYTES, Partial
+from distserver.proxy.partial import Partial
+from distserver.proxy.partial_writer import PartialWriter
+from distserver.proxy.room import NoRoom, Room
 from distserver.proxy.upstream_errors import (
     UpstreamAbsent,
     UpstreamError,
     UpstreamLied,
+    UpstreamOffline,
     UpstreamUnavailable,
 )
-from tests.live import wait_for
+from tests.proxy.link import DATA, Link, bring, terms
 
-DATA = random.Random(3).randbytes(2 * PIECE_BYTES + 3_000_000)
-D = Digest.of(DATA)
-
-
-class Link:
-    """An upstream behind a link: gives out at most `cut` bytes a connection.
-
-    sent    bytes that crossed the link
-    ranges  whether it honours them
-    """
-
-    def __init__(self, data: bytes = DATA, cut: int = 1 << 40, ranges: bool = True) -> None:
-        self.data, self.cut, self.ranges = data, cut, ranges
-        self.sent = 0
-        self.starts: list[int] = []
-        self.size = len(data)
-
-    def open(self, start: int) -> Link:
-        self.starts.append(start)
-        self.start = start if self.ranges else 0
-        self._at, self._left = self.start, self.cut
-        return self
-
-    def read(self, n: int) -> bytes:
-        part = self.data[self._at : self._at + min(n, self._left)]
-        if not part and self._at < len(self.data):
-            raise UpstreamUnavailable("cut")
-        self._at, self._left = self._at + len(part), self._left - len(part)
-        self.sent += len(part)
-        return part
-
-    def __enter__(self) -> Link:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        return
+MIB = 1 << 20
 
 
 @pytest.fixture(autouse=True)
@@ -67,15 +28,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_PAUSE_SECONDS", 0.001)
 
 
-def bring(partial: Partial, link: Link, seconds: float = 5.0) -> bytes:
-    lock = partial.try_lock()
-    assert lock
-    with lock:
-        fetch(lock, D, link.open, Patience(threading.Event(), seconds))  # type: ignore[arg-type]
-        return partial.data.read_bytes()
-
-
-@pytest.mark.parametrize("cut", [1 << 40, 5_000_000, 1_000_003])
+@pytest.mark.parametrize("cut", [1 << 40, 5_000_000, 1_000_003, 64_000])
 def test_each_byte_crosses_the_link_once(tmp_path: Path, cut: int) -> None:
     partial, link = Partial(tmp_path / "p"), Link(cut=cut)
     assert bring(partial, link) == DATA
@@ -84,42 +37,70 @@ def test_each_byte_crosses_the_link_once(tmp_path: Path, cut: int) -> None:
 
 
 def test_a_link_without_progress_ends_it_and_the_bytes_stay(tmp_path: Path) -> None:
-    partial, link = Partial(tmp_path / "p"), Link(cut=PIECE_BYTES + 5)
-    link.data = DATA[: PIECE_BYTES + 5]
+    partial, link = Partial(tmp_path / "p"), Link(cut=9 * MIB)
+    link.data = DATA[: 9 * MIB]
     with pytest.raises(UpstreamUnavailable):
-        bring(partial, link, seconds=0.05)
-    assert partial.available() >= PIECE_BYTES
+        bring(partial, link, patience=0.05)
+    assert partial.available() == 9 * MIB
     again = Link()
     assert bring(partial, again) == DATA
-    assert again.starts == [PIECE_BYTES]  # what the journal proves
+    assert again.starts == [9 * MIB]
 
 
-def test_torn_bytes_are_cut_off_and_fetched_again(tmp_path: Path) -> None:
-    partial = Partial(tmp_path / "p")
-    bring(partial, Link())
-    with partial.data.open("r+b") as file:
-        file.seek(PIECE_BYTES + 7)
-        file.write(b"\0\0\0\0")
+def test_an_upstream_that_does_not_answer_at_all_is_told_at_once(tmp_path: Path) -> None:
+    link = Link(cut=0)
+
+    def refuse(start: int) -> Link:
+        link.starts.append(start)
+        raise UpstreamUnavailable("refused")
+
+    link.open = refuse  # type: ignore[method-assign]
+    with pytest.raises(UpstreamUnavailable):
+        bring(Partial(tmp_path / "p"), link, patience=60)
+    assert link.starts == [0]
+
+
+def test_a_link_that_only_drips_is_silent(tmp_path: Path) -> None:
+    link = Link(cut=1)
+    with pytest.raises(UpstreamUnavailable):
+        bring(Partial(tmp_path / "p"), link, patience=0.1)
+
+
+def test_a_body_that_only_drips_is_silent(tmp_path: Path) -> None:
     link = Link()
-    assert bring(partial, link) == DATA
-    assert link.starts == [PIECE_BYTES]
+    link.most = 1
+    with pytest.raises(UpstreamUnavailable, match="drips"):
+        bring(Partial(tmp_path / "p"), link, patience=-1)
 
 
 def test_an_upstream_without_ranges_is_compared_and_passed_over(tmp_path: Path) -> None:
-    partial, link = Partial(tmp_path / "p"), Link(cut=PIECE_BYTES + 5)
-    link.data = DATA[: PIECE_BYTES + 5]
+    partial, link = Partial(tmp_path / "p"), Link(cut=9 * MIB)
+    link.data = DATA[: 9 * MIB]
     with pytest.raises(UpstreamUnavailable):
-        bring(partial, link, seconds=0.05)
+        bring(partial, link, patience=0.05)
     assert bring(partial, Link(ranges=False)) == DATA
 
 
 @pytest.mark.parametrize("wrong", [DATA[:-1] + b"\0", DATA + b"x", b""])
 def test_wrong_bytes_are_never_whole(tmp_path: Path, wrong: bytes) -> None:
-    partial = Partial(tmp_path / "p")
+    partial, link = Partial(tmp_path / "p"), Link(wrong)
     with pytest.raises(UpstreamLied):
-        bring(partial, Link(wrong))
+        bring(partial, link)
+    assert link.blamed == [False] * module.CLEAN_TRIES
     assert partial.available() == 0
     assert bring(partial, Link()) == DATA
+
+
+def test_a_bad_beginning_of_an_earlier_fetch_costs_one_more(tmp_path: Path) -> None:
+    """Nobody is blamed for a mixture: it is fetched anew, in whole."""
+    partial = Partial(tmp_path / "p")
+    bad = Link(b"x" * 5 * MIB + DATA[5 * MIB :], cut=5 * MIB)
+    with pytest.raises(UpstreamUnavailable):
+        bring(partial, bad, stopped=lambda: bad.sent >= 5 * MIB)
+    link = Link()
+    assert bring(partial, link) == DATA
+    assert link.blamed == [True]
+    assert link.starts == [5 * MIB, 0]
 
 
 def test_more_bytes_than_announced_are_a_lie(tmp_path: Path) -> None:
@@ -129,83 +110,49 @@ def test_more_bytes_than_announced_are_a_lie(tmp_path: Path) -> None:
         bring(Partial(tmp_path / "p"), link)
 
 
-@pytest.mark.parametrize("error", [UpstreamAbsent("404"), UpstreamLied("range")])
+def test_another_size_than_before_begins_again(tmp_path: Path) -> None:
+    partial = Partial(tmp_path / "p")
+    longer = Link(DATA + b"more", cut=5 * MIB)
+    with pytest.raises(UpstreamUnavailable):
+        bring(partial, longer, stopped=lambda: longer.sent >= 5 * MIB)
+    assert bring(partial, Link()) == DATA
+
+
+@pytest.mark.parametrize(
+    "error", [UpstreamAbsent("404"), UpstreamLied("range"), UpstreamOffline("offline")]
+)
 def test_what_waiting_does_not_mend_ends_at_once(tmp_path: Path, error: UpstreamError) -> None:
-    link = Link()
+    link = Link(cut=MIB)
+    begin: Callable[[int], Link] = link.open
 
     def refuse(start: int) -> Link:
-        link.starts.append(start)
-        raise error
+        if start:
+            link.starts.append(start)
+            raise error
+        return begin(start)
 
-    lock = Partial(tmp_path / "p").try_lock()
-    assert lock
-    with lock, pytest.raises(type(error)):
-        fetch(lock, D, refuse, Patience(threading.Event()))  # type: ignore[arg-type]
+    link.open = refuse  # type: ignore[method-assign]
+    with pytest.raises(type(error)):
+        bring(Partial(tmp_path / "p"), link)
+    assert link.starts == [0, MIB]
+
+
+def test_switching_off_ends_it_in_the_middle(tmp_path: Path) -> None:
+    link = Link()
+    partial = Partial(tmp_path / "p")
+    with pytest.raises(UpstreamUnavailable):
+        bring(partial, link, stopped=lambda: link.sent > MIB)
+    assert MIB < partial.available() < 3 * MIB
     assert len(link.starts) == 1
 
 
-def test_a_process_that_ends_does_not_wait(tmp_path: Path) -> None:
-    stop = threading.Event()
-    stop.set()
-    lock = Partial(tmp_path / "p").try_lock()
-    assert lock
-    with lock, pytest.raises(UpstreamUnavailable):
-        fetch(lock, D, Link(cut=0).open, Patience(stop, 999))  # type: ignore[arg-type]
-
-
-def test_one_writer_at_a_time(tmp_path: Path) -> None:
-    partial = Partial(tmp_path / "p")
-    lock = partial.try_lock()
-    assert lock
-    with lock:
-        assert partial.try_lock() is None
-    again = partial.try_lock()
-    assert again
-    with again:
-        again.remove()
-        assert not partial.directory.exists()
-    assert partial.available() == 0
-    assert partial.size() is None
-
-
-def test_a_lock_on_a_removed_directory_is_none(tmp_path: Path) -> None:
-    partial = Partial(tmp_path / "p")
-    lock = partial.try_lock()
-    assert lock
-    with lock:
-        waiting = os.open(partial.directory / "lock", os.O_RDWR)
-        lock.remove()
-    os.close(waiting)
-    fresh = partial.try_lock()
-    assert fresh
-    with fresh:
-        assert (partial.directory / "lock").exists()
-
-
-HOLDER = """
-import sys, time
-from pathlib import Path
-from distserver.proxy.partial import Partial
-lock = Partial(Path(sys.argv[1])).try_lock()
-print("held", flush=True)
-time.sleep(600)
-"""
-
-
-def test_a_killed_writer_frees_the_lock(tmp_path: Path) -> None:
-    partial = Partial(tmp_path / "p")
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(partial.directory)], stdout=subprocess.PIPE
-    )
-    assert holder.stdout
-    with holder.stdout:
-        assert holder.stdout.readline() == b"held\n"
-        assert partial.try_lock() is None
-        holder.kill()
-        holder.wait(10)
-    lock = wait_for(partial.try_lock, 5, "lock")
-    with lock:
-        assert partial.try_lock() is None
+def test_no_room_is_told_with_the_size(tmp_path: Path) -> None:
+    partial, link = Partial(tmp_path / "a" / "p"), Link()
+    with pytest.raises(NoRoom) as caught:
+        bring(partial, link, room=Room(tmp_path, len(DATA) - 1, 0))
+    assert caught.value.size == len(DATA)
+    assert link.sent == 0
+    assert bring(partial, link, room=Room(tmp_path, len(DATA), 0)) == DATA
 
 
 def test_readers_see_bytes_as_they_come(tmp_path: Path) -> None:
@@ -221,3 +168,18 @@ def test_readers_see_bytes_as_they_come(tmp_path: Path) -> None:
     bring(partial, link)
     assert seen == sorted(seen)
     assert len(set(seen)) > 10
+
+
+def test_the_rate_is_kept(tmp_path: Path) -> None:
+    """Read in pieces of a quarter of a second's worth; each is paid before the next one."""
+    link, paid = Link(DATA[: 8 * MIB]), []
+    kept = terms(tmp_path)
+    kept.rate.bytes_per_second = MIB
+    kept.rate.spend = paid.append  # type: ignore[method-assign]
+    lock = Partial(tmp_path / "p").try_lock()
+    assert lock
+    with lock, lock.writer("sha256") as writer:
+        module._Filling(lock, writer, link, kept).run()  # type: ignore[arg-type]
+        assert writer.hashes.size == 8 * MIB
+    assert (sum(paid), max(paid)) == (8 * MIB, MIB // 4)
+    assert isinstance(writer, PartialWriter)

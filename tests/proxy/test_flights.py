@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,13 +12,21 @@ import pytest
 
 from backends import Filesystem, Memory, initialise
 from backends.base import Backend
-from backends.errors import Unavailable
+from backends.errors import Full, Unavailable
 from distserver.oci.digests import Digest
-from distserver.proxy import fetch, flights
-from distserver.proxy.fetch import Patience
-from distserver.proxy.flights import Flights, Wanted
+from distserver.proxy import cold, fetch, flights
+from distserver.proxy.cold import ColdReader
+from distserver.proxy.flights import Flights
+from distserver.proxy.limits import limits_of
 from distserver.proxy.partial import Partial
-from distserver.proxy.upstream_errors import UpstreamAbsent, UpstreamUnavailable
+from distserver.proxy.room import NoRoom, Room
+from distserver.proxy.upstream_errors import (
+    UpstreamAbsent,
+    UpstreamBusy,
+    UpstreamLied,
+    UpstreamUnavailable,
+)
+from distserver.proxy.wanted import Wanted
 from distserver.registry.content import Content
 from tests.live import wait_for
 
@@ -26,19 +35,25 @@ D = Digest.of(DATA)
 
 
 class Upstream:
-    """Gives the blob out; `gate` holds it back before a byte until it is set."""
+    """An Origin that gives the blob out; `gate` holds it back before byte `held_at` until set."""
 
     def __init__(self, data: bytes = DATA) -> None:
         self.data, self.size = data, len(data)
         self.opened: list[int] = []
         self.held_at, self.gate = len(data) + 1, threading.Event()
+        self.error: Exception | None = None
 
     def open(self, start: int) -> Upstream:
         self.opened.append(start)
+        if self.error:
+            raise self.error
         body = Upstream(self.data)
         body.start, body.at = start, start
         body.held_at, body.gate = self.held_at, self.gate
         return body
+
+    def blame(self, mixed: bool) -> None:
+        self.error = UpstreamLied("its digest is wrong")
 
     def read(self, n: int) -> bytes:
         if min(self.at + n, len(self.data)) > self.held_at:
@@ -46,6 +61,9 @@ class Upstream:
         part = self.data[self.at : self.at + n]
         self.at += len(part)
         return part
+
+    def close(self) -> None:
+        """Nothing to close."""
 
     def __enter__(self) -> Upstream:
         return self
@@ -70,31 +88,45 @@ def content(backend: Backend) -> Content:
     return Content(backend)
 
 
+def process(tmp_path: Path, content: Content, **more: object) -> Flights:
+    """The flights of one process of a node whose state is tmp_path/state."""
+    options = {"room": Room(tmp_path / "state/partial", 1 << 40, 0), "stopped": lambda: False}
+    return Flights(content, **{"readers": 100, **options, **more})  # type: ignore[arg-type]
+
+
 def wanted(tmp_path: Path, upstream: Upstream) -> Wanted:
-    return Wanted(D, tmp_path / "state/partial/x", upstream.open)  # type: ignore[arg-type]
+    limits = limits_of(tmp_path / "state", "up", 8, 0)
+    directory = tmp_path / "state/partial/up/x"
+    return Wanted(D, directory, upstream, limits)  # type: ignore[arg-type]
 
 
-def _read(flights_: Flights, want: Wanted, start: int = 0, stop: int = len(DATA)) -> bytes:
-    with flights_.open(want, start, stop) as reader:
+def follow(flights_: Flights, want: Wanted, start: int = 0, stop: int | None = None) -> ColdReader:
+    since = time.monotonic()
+    size = flights_.find_size(want, since)
+    return ColdReader(flights_, want, size, since, start, stop)
+
+
+def _read(flights_: Flights, want: Wanted, start: int = 0, stop: int | None = None) -> bytes:
+    with follow(flights_, want, start, stop) as reader:
         return reader.read()
 
 
 def test_many_readers_one_fetch(tmp_path: Path, content: Content) -> None:
     upstream = Upstream()
-    want, mine = wanted(tmp_path, upstream), Flights(content)
-    others = [mine, mine, Flights(content), Flights(content)]  # as other processes would have
+    want = wanted(tmp_path, upstream)
+    processes = [process(tmp_path, content) for _ in range(3)]
     with ThreadPoolExecutor(16) as pool:
-        bodies = list(pool.map(lambda n: _read(others[n % 4], want), range(16)))
+        bodies = list(pool.map(lambda n: _read(processes[n % 3], want), range(16)))
     assert all(body == DATA for body in bodies)
     assert upstream.opened == [0]
-    assert mine.published(D)
+    assert processes[0].stored_size(D) == len(DATA)
     wait_for(lambda: not want.directory.exists(), 10, "end of the partial")
 
 
 def test_bytes_are_handed_on_as_they_come(tmp_path: Path, content: Content) -> None:
     upstream = Upstream()
     upstream.held_at = 2_000_000
-    with Flights(content).open(wanted(tmp_path, upstream), 0, len(DATA)) as reader:
+    with follow(process(tmp_path, content), wanted(tmp_path, upstream)) as reader:
         first = b""
         while len(first) < 1_500_000:
             first += reader.read(100_000)
@@ -108,31 +140,32 @@ def test_bytes_are_handed_on_as_they_come(tmp_path: Path, content: Content) -> N
     ("start", "stop"), [(0, 10), (4_000_000, 4_000_010), (4_990_000, 5_000_000)]
 )
 def test_ranges_of_a_cold_blob(tmp_path: Path, content: Content, start: int, stop: int) -> None:
-    assert _read(Flights(content), wanted(tmp_path, Upstream()), start, stop) == DATA[start:stop]
+    mine = process(tmp_path, content)
+    assert _read(mine, wanted(tmp_path, Upstream()), start, stop) == DATA[start:stop]
 
 
 def test_a_wrong_body_is_never_completed_nor_stored(tmp_path: Path, content: Content) -> None:
-    mine = Flights(content)
+    mine = process(tmp_path, content)
     received = b""
     upstream = Upstream(DATA[:-1] + b"x")
     upstream.held_at = 1_000_000
     want = wanted(tmp_path, upstream)
-    with mine.open(want, 0, len(DATA)) as reader, pytest.raises(Unavailable, match="digest"):
+    with follow(mine, want) as reader, pytest.raises(Unavailable, match="wrong"):
         upstream.gate.set()
         while data := reader.read(1 << 20):
             received += data
     assert len(received) <= len(DATA) - (64 << 10)
-    assert not mine.published(D)
+    assert mine.stored_size(D) is None
+    with pytest.raises(UpstreamLied):
+        follow(mine, want)
 
 
 def test_absent_is_told_as_absent(tmp_path: Path, content: Content) -> None:
-    def absent(start: int) -> Upstream:
-        raise UpstreamAbsent("404")
-
-    want = Wanted(D, tmp_path / "p", absent)  # type: ignore[arg-type]
+    upstream = Upstream()
+    upstream.error = UpstreamAbsent("404")
     for _ in range(2):
         with pytest.raises(UpstreamAbsent):
-            Flights(content).size(want)
+            follow(process(tmp_path, content), wanted(tmp_path, upstream))
 
 
 def test_a_reader_takes_over_when_the_fetcher_is_gone(tmp_path: Path, content: Content) -> None:
@@ -145,45 +178,165 @@ def test_a_reader_takes_over_when_the_fetcher_is_gone(tmp_path: Path, content: C
         with lock.writer("sha256") as writer:
             writer.append(DATA[:1_000_000])
         lock.set_size(len(DATA))
-        reader = Flights(content).open(want, 0, len(DATA))
+        reader = follow(process(tmp_path, content), want)
         assert reader.read(500_000) == DATA[:500_000]
         assert upstream.opened == []
     with reader:
         assert reader.read() == DATA[500_000:]
-    assert len(upstream.opened) == 1
+    assert upstream.opened == [1_000_000]
+
+
+def test_a_fetcher_that_stands_still_is_passed_by(
+    tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped, not dead: it keeps its lock. The end still waits for a proof: the reader's own."""
+    monkeypatch.setattr(cold, "STILL_SECONDS", 0.1)
+    upstream = Upstream()
+    want = wanted(tmp_path, upstream)
+    lock = Partial(want.directory).try_lock()
+    assert lock
+    with lock:
+        with lock.writer("sha256") as writer:
+            writer.append(DATA[:1_000_000])
+        lock.set_size(len(DATA))
+        reader, received = follow(process(tmp_path, content), want), b""
+        while len(received) < len(DATA) - (64 << 10):
+            received += reader.read(100_000)
+        assert upstream.opened == [1_000_000]
+    with reader:
+        assert received + reader.read() == DATA
+
+
+def test_wrong_bytes_past_the_partial_are_never_completed(
+    tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cold, "STILL_SECONDS", 0.1)
+    want, mine = wanted(tmp_path, Upstream(b"x" + DATA[1:])), process(tmp_path, content)
+    lock = Partial(want.directory).try_lock()
+    assert lock
+    with lock:
+        lock.set_size(len(DATA))
+        reader = follow(mine, want)
+        received = reader.read(2_000_000)
+        want.origin.data = DATA  # type: ignore[attr-defined]
+    with reader, pytest.raises(Unavailable):
+        while data := reader.read(1 << 20):
+            received += data
+    assert len(received) < len(DATA)
 
 
 def test_a_client_that_leaves_does_not_end_the_fetch(tmp_path: Path, content: Content) -> None:
-    upstream, mine = Upstream(), Flights(content)
+    upstream, mine = Upstream(), process(tmp_path, content)
     upstream.held_at = 1_000_000
-    mine.open(wanted(tmp_path, upstream), 0, len(DATA)).close()
+    follow(mine, wanted(tmp_path, upstream)).close()
     upstream.gate.set()
-    wait_for(lambda: mine.published(D), 10, "published blob")
+    wait_for(lambda: mine.stored_size(D), 10, "published blob")
 
 
 def test_a_stall_ends_the_reader_not_the_bytes(
     tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flights, "STALL_SECONDS", 0.2)
+    monkeypatch.setattr(cold, "STALL_SECONDS", 0.2)
     upstream = Upstream()
     upstream.held_at = 1_000_000
     want = wanted(tmp_path, upstream)
-    with Flights(content).open(want, 0, len(DATA)) as reader, pytest.raises(Unavailable):
+    with follow(process(tmp_path, content), want) as reader, pytest.raises(Unavailable):
         reader.read()
     assert Partial(want.directory).available() > 500_000
     upstream.gate.set()
 
 
-def test_an_upstream_that_never_answers_has_a_deadline(
+def test_where_nothing_comes_nothing_is_promised(
     tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flights, "FIRST_SECONDS", 0.2)
-    monkeypatch.setattr(fetch, "FIRST_PAUSE_SECONDS", 0.01)
+    """A resume at the end of what is here is refused, not answered 206 and cut."""
+    monkeypatch.setattr(fetch, "GIVE_UP_SECONDS", 0.1)
+    upstream, mine = Upstream(), process(tmp_path, content)
+    want = wanted(tmp_path, upstream)
+    lock = Partial(want.directory).try_lock()
+    assert lock
+    with lock:
+        with lock.writer("sha256") as writer:
+            writer.append(DATA[:1_000_000])
+        lock.set_size(len(DATA))
+    upstream.error = UpstreamUnavailable("it refuses connections")
+    with pytest.raises(UpstreamUnavailable, match="refuses"):
+        follow(mine, want, 1_000_000)
+    with follow(mine, want, 900_000) as reader:
+        assert reader.read(200_000) == DATA[900_000:1_000_000]
+        with pytest.raises(Unavailable):
+            reader.read(1)
 
-    def broken(start: int) -> Upstream:
-        raise UpstreamUnavailable("it does not answer")
 
-    mine = Flights(content)
-    mine.patience = Patience(threading.Event(), 0.1)
+def test_no_more_readers_than_may_wait(tmp_path: Path, content: Content) -> None:
+    upstream = Upstream()
+    upstream.held_at = 1_000_000
+    mine, want = process(tmp_path, content, readers=2), wanted(tmp_path, upstream)
+    readers = [follow(mine, want), follow(mine, want)]
+    with pytest.raises(UpstreamBusy):
+        follow(mine, want)
+    for reader in readers:
+        reader.close()
+    upstream.gate.set()
+    assert _read(mine, want) == DATA
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, None), (1_000, 2_000_000), (4_990_000, None)])
+def test_without_room_it_is_handed_on_and_not_kept(
+    tmp_path: Path, content: Content, start: int, stop: int | None
+) -> None:
+    upstream = Upstream()
+    full = process(tmp_path, content, room=Room(tmp_path / "state/partial", 1_000_000, 0))
+    want = wanted(tmp_path, upstream)
+    assert _read(full, want, start, stop) == DATA[start:stop]
+    assert full.stored_size(D) is None
+    assert Partial(want.directory).available() == 0
+
+
+def test_without_room_a_wrong_body_is_not_completed(tmp_path: Path, content: Content) -> None:
+    full = process(tmp_path, content, room=Room(tmp_path / "state/partial", 1_000_000, 0))
+    received = b""
+    want = wanted(tmp_path, Upstream(DATA[:-1] + b"x"))
+    with follow(full, want) as reader, pytest.raises(Unavailable):
+        while data := reader.read(1 << 20):
+            received += data
+    assert len(received) <= len(DATA) - (64 << 10)
+
+
+class FullContent(Content):
+    """A storage that takes nothing while `is_full`."""
+
+    is_full = True
+
+    def take(self, path: str, digest: Digest, hashes: object) -> None:
+        if self.is_full:
+            raise Full("no room")
+        super().take(path, digest, hashes)  # type: ignore[arg-type]
+
+
+def test_a_storage_that_is_full_is_passed_by_and_offered_it_again(
+    tmp_path: Path, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, upstream = FullContent(backend), Upstream()
+    mine, want = process(tmp_path, full), wanted(tmp_path, upstream)
+    assert _read(mine, want) == DATA
+    assert _read(mine, want, 4_999_000) == DATA[4_999_000:]
+    with pytest.raises(NoRoom):
+        mine.finish(want)
+    assert upstream.opened == [0]
+    full.is_full = False
+    monkeypatch.setattr(flights, "OFFER_SECONDS", 0.0)
+    assert _read(mine, want) == DATA
+    wait_for(lambda: mine.stored_size(D), 10, "published blob")
+    assert upstream.opened == [0]
+
+
+def test_finishing_in_the_background(tmp_path: Path, content: Content) -> None:
+    mine, want = process(tmp_path, content), wanted(tmp_path, Upstream())
+    mine.finish(want)
+    assert mine.stored_size(D) == len(DATA)
+    broken = Upstream()
+    broken.error = UpstreamUnavailable("it does not answer")
+    other = Wanted(Digest.of(b"other"), tmp_path / "state/partial/up/y", broken, want.limits)  # type: ignore[arg-type]
     with pytest.raises(UpstreamUnavailable):
-        mine.size(Wanted(D, tmp_path / "p", broken))  # type: ignore[arg-type]
+        mine.finish(other)

@@ -1,0 +1,204 @@
+"""The partial on the disk: one writer, what it finds after a crash, what its readers see."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from distserver.proxy import partial_writer
+from distserver.proxy.following import Following
+from distserver.proxy.partial import Partial
+from distserver.proxy.partial_writer import Note
+from distserver.proxy.upstream_errors import UpstreamLied
+from tests.live import wait_for
+from tests.proxy.link import DATA
+
+MIB = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def _note_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partial_writer, "NOTE_SECONDS", -1.0)
+
+
+def write(partial: Partial, *pieces: bytes) -> None:
+    lock = partial.try_lock()
+    assert lock
+    with lock, lock.writer("sha256") as writer:
+        for piece in pieces:
+            writer.append(piece)
+
+
+def found(partial: Partial) -> tuple[int, bool]:
+    """Bytes that the next writer finds good, and whether its hash is that of what is there."""
+    lock = partial.try_lock()
+    assert lock
+    with lock, lock.writer("sha256") as writer:
+        content = partial.data.read_bytes()
+        again = type(writer.hashes)("sha256")
+        again.update(content)
+        return len(content), again.digest == writer.hashes.digest
+
+
+def another_boot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partial_writer, "boot_id", lambda: "another-boot")
+
+
+def test_after_a_crash_of_the_process_everything_is_good(tmp_path: Path) -> None:
+    partial = Partial(tmp_path / "p")
+    write(partial, DATA[:MIB])
+    with partial.data.open("ab") as file:
+        file.write(DATA[MIB : 2 * MIB])  # written, and killed before the journal knew
+    assert found(partial) == (2 * MIB, True)
+
+
+def test_after_a_crash_of_the_machine_only_what_the_journal_proves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partial = Partial(tmp_path / "p")
+    write(partial, DATA[:MIB], DATA[MIB : 2 * MIB])
+    with partial.data.open("ab") as file:
+        file.write(bytes(MIB))  # a page that was never written
+    another_boot(monkeypatch)
+    assert found(partial) == (2 * MIB, True)
+
+
+@pytest.mark.parametrize(("at", "good"), [(2 * MIB + 7, 2), (7, 0), (3 * MIB - 1, 2)])
+def test_torn_bytes_are_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int, good: int
+) -> None:
+    partial = Partial(tmp_path / "p")
+    write(partial, DATA[:MIB], DATA[MIB : 2 * MIB], DATA[2 * MIB : 3 * MIB])
+    with partial.data.open("r+b") as file:
+        file.seek(at)
+        file.write(b"\0\0\0\0" if DATA[at] else b"\1")
+    another_boot(monkeypatch)
+    assert found(partial) == (good * MIB, True)
+
+
+@pytest.mark.parametrize("journal", [b"", b"\xff\0", b"12 boot", b"5 boot zz\n9 boot\n"])
+def test_a_journal_that_cannot_be_read_proves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journal: bytes
+) -> None:
+    partial = Partial(tmp_path / "p")
+    write(partial, DATA[:MIB])
+    (partial.directory / "journal").write_bytes(journal)
+    another_boot(monkeypatch)
+    assert found(partial) == (0, True)
+
+
+def test_data_that_lost_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    partial = Partial(tmp_path / "p")
+    write(partial, DATA[:MIB], DATA[MIB : 2 * MIB])
+    os.truncate(partial.data, MIB + 5)
+    another_boot(monkeypatch)
+    assert found(partial) == (MIB, True)
+
+
+def test_a_note_reads_as_it_was_written() -> None:
+    note = Note(5, "b", "0" * 64)
+    assert Note.parse(str(note).rstrip("\n")) == note
+    assert Note.parse("x b " + "0" * 64) is None
+
+
+def test_a_reader_follows_and_waits_for_the_end(tmp_path: Path) -> None:
+    partial, follower = Partial(tmp_path / "p"), Following(tmp_path / "p")
+    assert follower.read(0, 10, 100) == b""
+    lock = partial.try_lock()
+    assert lock
+    with lock, lock.writer("sha256") as writer:
+        writer.append(DATA[:200])
+        assert follower.read(0, 1000, 100) == DATA[:100]
+        assert follower.read(100, 1000, 100) == b""
+        lock.set_proved()
+        assert follower.read(100, 1000, 100) == DATA[100:200]
+    follower.close()
+
+
+def test_a_reader_of_bytes_that_proved_wrong_is_told(tmp_path: Path) -> None:
+    """Its file is empty now; the new one does not continue what it has read."""
+    partial, follower, fresh = Partial(tmp_path / "p"), Following(tmp_path / "p"), None
+    lock = partial.try_lock()
+    assert lock
+    with lock, lock.writer("sha256") as writer:
+        writer.append(b"wrong" * 100)
+        assert follower.read(0, 10, 1000) == b"wrongwrong"
+        fresh = Following(tmp_path / "p")
+        writer.restart()
+        writer.append(DATA[:1000])
+        with pytest.raises(UpstreamLied):
+            follower.read(10, 10, 1000)
+        assert fresh.read(0, 10, 1000) == DATA[:10]
+    follower.close()
+    fresh.close()
+
+
+def test_a_reader_keeps_what_was_published_meanwhile(tmp_path: Path) -> None:
+    partial, follower = Partial(tmp_path / "p"), Following(tmp_path / "p")
+    lock = partial.try_lock()
+    assert lock
+    with lock, lock.writer("sha256") as writer:
+        writer.append(DATA[:1000])
+        assert follower.read(0, 10, 1000) == DATA[:10]
+        lock.remove()
+    assert follower.read(10, 10, 1000) == DATA[10:20]
+    follower.close()
+
+
+def test_one_writer_at_a_time(tmp_path: Path) -> None:
+    partial = Partial(tmp_path / "p")
+    lock = partial.try_lock()
+    assert lock
+    with lock:
+        assert partial.try_lock() is None
+    again = partial.try_lock()
+    assert again
+    with again:
+        again.remove()
+        assert not partial.directory.exists()
+    assert partial.available() == 0
+    assert partial.size() is None
+
+
+def test_a_lock_on_a_removed_directory_is_none(tmp_path: Path) -> None:
+    partial = Partial(tmp_path / "p")
+    lock = partial.try_lock()
+    assert lock
+    with lock:
+        waiting = os.open(partial.directory / "lock", os.O_RDWR)
+        lock.remove()
+    os.close(waiting)
+    fresh = partial.try_lock()
+    assert fresh
+    with fresh:
+        assert (partial.directory / "lock").exists()
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from distserver.proxy.partial import Partial
+lock = Partial(Path(sys.argv[1])).try_lock()
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_killed_writer_frees_the_lock(tmp_path: Path) -> None:
+    partial = Partial(tmp_path / "p")
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(partial.directory)], stdout=subprocess.PIPE
+    )
+    assert holder.stdout
+    with holder.stdout:
+        assert holder.stdout.readline() == b"held\n"
+        assert partial.try_lock() is None
+        holder.kill()
+        holder.wait(10)
+    lock = wait_for(partial.try_lock, 5, "lock")
+    with lock:
+        assert partial.try_lock() is None
