@@ -25,8 +25,8 @@ type: $(READY) ## Static types, strict
 
 components: $(TOOLS) ## Install the real clients and servers that the suites below drive (apt, Go)
 
-test-clients: $(READY) $(TOOLS) ## Push and pull with skopeo, podman, docker, containerd, crane, oras, helm …
-	$(PYTEST) tests/clients
+test-clients: $(READY) $(TOOLS) ## Push and pull with skopeo, podman, docker, containerd, crane, helm …; the page in a browser
+	$(PYTEST) tests/clients tests/browser
 
 conformance: $(READY) $(TOOLS) ## The OCI conformance suite, on one process and on three
 	PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m tests.conformance.run

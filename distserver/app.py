@@ -15,12 +15,14 @@ from backends.identity import require
 from distserver.api import create_api
 from distserver.api.access import ALL, Access, Users
 from distserver.api.health import Probe
+from distserver.api.recent import Recent
 from distserver.config import DEFAULT_STORAGE, Config, is_loopback, load
 from distserver.metrics import Metrics, metrics_directory
 from distserver.proxy.connect import connector, upstreams_of
 from distserver.proxy.mode import Mode
 from distserver.proxy.namespaces import Namespaces
 from distserver.proxy.registry import proxied
+from distserver.proxy.status import Status
 from distserver.registry import Registry, janitor, local_registry
 
 log = logging.getLogger(__name__)
@@ -40,14 +42,18 @@ def create_app(config: Config | None = None) -> Flask:
     upstreams, mode = upstreams_of(config), Mode(Path(config.state), config.mode)
     metrics = Metrics(metrics_directory(config))
     connect = connector(config, mode, metrics)
-    made = proxied(open_registry(config), upstreams, connect, config, mode, metrics)
+    alarm = metrics.corrupt.labels(config.storage[0]).inc
+    held = local_registry(open_storage(config), config.manifest_cache_bytes, lambda _: alarm())
+    made = proxied(held, upstreams, connect, config, mode, metrics)
     registry = made.registry
-    app = Flask("distserver", static_folder=None)
+    app = Flask("distserver", static_folder=None, template_folder="api/templates")
     own = (*config.names, OWN_NAME)
     app.wsgi_app = Namespaces(app.wsgi_app, upstreams, own)  # type: ignore[method-assign]
     app.extensions["distserver.probe"] = Probe(registry.backend)
     app.extensions["distserver.config"] = config
     app.extensions["distserver.metrics"] = metrics
+    app.extensions["distserver.status"] = Status(config)
+    app.extensions["distserver.recent"] = Recent(Path(config.state))
 
     def after_fork() -> None:
         janitor.start(registry.backend, registry.uploads, config.upload_expiry_seconds)

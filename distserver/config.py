@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import tomllib
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -115,10 +116,11 @@ class Config:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration, and which source set each key."""
+    """A configuration, which source set each key, and what reads all of it again."""
 
     config: Config
     sources: Mapping[str, str]
+    again: Callable[[], Loaded] = field(repr=False)
 
 
 def load(
@@ -148,7 +150,7 @@ def load(
         values["storage"] = tuple(_absolute(url) for url in values["storage"])
     config = Config(**values)
     _check(config)
-    return Loaded(config, sources)
+    return Loaded(config, sources, partial(load, file, environ, flags))
 
 
 def _absolute(url: str) -> str:

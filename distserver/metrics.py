@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,12 @@ def metrics_directory(config: Config) -> Path | None:
         return None
     ours = status.st_uid == os.getuid() and stat.S_ISDIR(status.st_mode)
     return directory if ours else None
+
+
+def forget(directory: Path | None) -> None:
+    """Remove the numbers of an earlier run, before the first process counts."""
+    for path in directory.glob("*.db") if directory else ():
+        path.unlink(missing_ok=True)
 
 
 class Metrics:
@@ -68,6 +74,7 @@ class Metrics:
         self.saved_bytes = self._counter(
             "saved_bytes", "Bytes of upstreams' blobs that were served from here", "upstream"
         )
+        self.corrupt = self._counter("corrupt", "Stored copies that were found damaged", "part")
         self.stale_answers = self._counter(
             "stale_answers", "Tags served without their upstream's word", "upstream"
         )
@@ -89,6 +96,16 @@ class Metrics:
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return self._library.Counter(f"distserver_{name}", text, labels, registry=self._registry)
+
+
+def gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    """Return a gauge of this moment, with its value for each value of a label; "" = no label."""
+    from prometheus_client.core import GaugeMetricFamily
+
+    made = GaugeMetricFamily(f"distserver_{name}", text, labels=[label] if label else [])
+    for key, value in values.items():
+        made.add_metric([key] if label else [], float(value))
+    return made
 
 
 class _Given:

@@ -34,9 +34,19 @@ class NameConverter(BaseConverter):
 
 def create_api(app: Flask, registry: Registry, access: Access, deletes_enabled: bool) -> None:
     """Hang the distribution API on an application."""
-    from distserver.api import blobs, catalog, health, manifests, referrers, tags, uploads
+    from distserver.api import (
+        blobs,
+        catalog,
+        health,
+        manifests,
+        overview,
+        referrers,
+        tags,
+        uploads,
+    )
 
-    _ = blobs, catalog, health, manifests, referrers, tags, uploads  # they register their routes
+    # They register their routes.
+    _ = blobs, catalog, health, manifests, overview, referrers, tags, uploads
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False
     app.url_map.converters["name"] = NameConverter
@@ -112,6 +122,7 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _note_route() -> None:
+    request.environ["distserver.metrics"] = current_app.extensions.get("distserver.metrics")
     request.environ["distserver.route"] = request.url_rule.rule if request.url_rule else "-"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Response, request
+from flask import Response, current_app, request
 
 from distserver.api.base import blueprint, describe, registry, require_deletes
 from distserver.api.body import read_limited
@@ -27,6 +27,8 @@ def get_manifest(name: str, reference: str) -> Response:
     describe(name=name, reference=parsed)
     stored = _get(name, parsed)
     headers = _headers(stored)
+    if request.method == "GET":
+        current_app.extensions["distserver.recent"].note(name, reference)
     if etag_matches(request.headers.get("If-None-Match"), str(stored.digest)):
         return empty(304, headers)
     return Response(stored.data, headers=headers)

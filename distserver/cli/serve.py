@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 
 import click
@@ -16,8 +15,9 @@ from distserver.config import Loaded
 @click.command()
 @click.option("--listen", metavar="HOST:PORT", help="Where to serve; port 0 takes any free one.")
 @click.option("--workers", type=int, metavar="N", help="Processes; 0 = one for each core.")
+@click.option("--offline", "mode", flag_value="offline", help="Open no socket to any upstream.")
 @click.option("--init", is_flag=True, help="Initialise the storage first if it is entirely empty.")
-@configured("listen", "workers")
+@configured("listen", "workers", "mode")
 def serve(loaded: Loaded, init: bool) -> None:
     """Serve the registry until a signal ends it.
 
@@ -25,7 +25,12 @@ def serve(loaded: Loaded, init: bool) -> None:
     (see `distserver user`) or allow_anonymous_push.
 
     A storage that is not there yet does not hinder the start: the server is unready until it comes.
-    SIGTERM lets transfers finish (graceful_timeout_seconds), then ends.
+    SIGTERM lets transfers finish (graceful_timeout_seconds), then ends. SIGHUP reads the
+    configuration again: new workers serve by it, old ones finish what they have begun.
+
+    Images of upstream registries are fetched when somebody asks for them, by `?ns=HOST` as
+    containerd sends it, or by a name that begins with the host: docker.io/library/alpine.
+    See `distserver upstreams` and `distserver mode`.
 
     \b
     distserver serve --init --storage ./storage --state ./state
@@ -40,4 +45,4 @@ def serve(loaded: Loaded, init: bool) -> None:
         except StorageError as exc:
             click.echo(f"not initialised: {exc}", err=True)
     sys.stdout.flush()
-    run(config, functools.partial(app.create_app, config))
+    run(loaded, app.create_app)

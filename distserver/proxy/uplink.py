@@ -98,7 +98,9 @@ class Uplink:
 
     def answers(self, seconds: float = 10.0) -> bool:
         """Whether it may be asked, and answered our last question within so many seconds."""
-        return not self.offline and any(place.breaker.answered_within(seconds) for place in self.places)
+        return not self.offline and any(
+            place.breaker.answered_within(seconds) for place in self.places
+        )
 
     def _ask(self, place: Place, question: Question[T], seconds: float) -> T:
         """Ask one base URL if it may be asked now, and note how it went."""

@@ -102,10 +102,13 @@ def fill(writer: Writer, body: Iterable[bytes], algorithm: str) -> Hashes:
 
 
 class Content:
-    """Entries named by their digest."""
+    """Entries named by their digest.
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    alarm  told of each copy that is found damaged
+    """
+
+    def __init__(self, backend: Backend, alarm: Callable[[Digest], None] = lambda _: None) -> None:
+        self._backend, self._alarm = backend, alarm
         self._damaged = Damaged(backend)
         self._intact: LRUCache[Identity, bool] = LRUCache(maxsize=100_000)
         self._lock = threading.Lock()
@@ -237,6 +240,7 @@ class Content:
     def corrupt(self, digest: Digest) -> Corrupt:
         """Raise the alarm about stored bytes; return the error to raise."""
         log.error("stored content is damaged: %s", digest)
+        self._alarm(digest)
         self._damaged.mark(digest)
         return Corrupt(str(digest))
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from backends import Backend
 from backends.base import HasSpace
 from backends.errors import Full
+from distserver.oci.digests import Digest
 from distserver.registry.blobs import Blobs
 from distserver.registry.catalog import Catalog
 from distserver.registry.content import Content
@@ -37,10 +39,17 @@ class Registry:
             raise Full(f"only {space.free_bytes >> 20} MiB are free, the rest is a reserve")
 
 
-def local_registry(backend: Backend, manifest_cache_bytes: int = 64 << 20) -> Registry:
-    """Put a registry on a backend. Touches nothing."""
+def local_registry(
+    backend: Backend,
+    manifest_cache_bytes: int = 64 << 20,
+    alarm: Callable[[Digest], None] = lambda _: None,
+) -> Registry:
+    """Put a registry on a backend. Touches nothing.
+
+    alarm  told of each stored copy that is found damaged
+    """
     records = RecordStore(backend)
-    content = Content(backend)
+    content = Content(backend, alarm)
     blobs = Blobs(content, records)
     tags = Tags(backend, records)
     manifests = Manifests(backend, content, records, blobs, tags, manifest_cache_bytes)

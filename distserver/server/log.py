@@ -11,7 +11,8 @@ from gunicorn.glogging import Logger
 
 from backends.errors import StorageError
 
-QUIET_ROUTES = ("/healthz", "/readyz")
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+QUIET_ROUTES = ("/healthz", "/readyz", "/metrics")
 
 
 class RequestLog(Logger):  # type: ignore[misc]  # gunicorn has no types
@@ -32,7 +33,8 @@ class RequestLog(Logger):  # type: ignore[misc]  # gunicorn has no types
             super().exception(msg, *args, **kwargs)
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
-        """Write the line of a finished request; a probe that went well is not worth one."""
+        """Count a finished request, and write its line; a probe that went well is not worth one."""
+        count(resp, environ)
         if environ.get("PATH_INFO") in QUIET_ROUTES and resp.status_code == 200:
             return
         fields = line(resp, environ, request_time)
@@ -53,3 +55,16 @@ def line(resp: Any, environ: dict[str, Any], request_time: timedelta) -> dict[st
         "seconds": round(request_time.total_seconds(), 4),
         "client": environ.get("REMOTE_ADDR", "-"),
     }
+
+
+def count(resp: Any, environ: dict[str, Any]) -> None:
+    """Count a finished request, where the application says how."""
+    metrics = environ.get("distserver.metrics")
+    if metrics is None:
+        return
+    method, route = environ.get("REQUEST_METHOD", "-"), environ.get("distserver.route", "-")
+    known = method if method in METHODS else "other"
+    metrics.requests.labels(known, route, str(resp.status_code)).inc()
+    metrics.sent_bytes.inc(max(resp.sent, environ.get("distserver.sent", 0)))
+    if error := environ.get("distserver.log", {}).get("error"):
+        metrics.errors.labels(error).inc()

@@ -2,37 +2,54 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
-from distserver.config import Config
+from distserver.config import Config, ConfigError, Loaded
 from distserver.server.settings import settings
+
+log = logging.getLogger(__name__)
 
 
 class Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn with settings from a Config instead of a command line."""
+    """gunicorn with settings from a configuration instead of a command line."""
 
-    def __init__(self, config: Config, make: Callable[[], Any]) -> None:
-        self._config = config
+    def __init__(self, loaded: Loaded, make: Callable[[Config], Any]) -> None:
+        self._loaded = loaded
         self._make = make
         super().__init__()
 
     def load_config(self) -> None:
         """Take our settings; gunicorn refuses one that it does not know."""
-        for name, value in settings(self._config).items():
+        for name, value in settings(self._loaded.config).items():
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
 
     def load(self) -> Any:
-        """Make the application; gunicorn calls it once, before it forks."""
-        return self._make()
+        """Make the application; gunicorn calls it before it forks."""
+        return self._make(self._loaded.config)
+
+    def reload(self) -> None:
+        """Read the configuration again, on SIGHUP; one that cannot be used changes nothing.
+
+        New workers serve by it, and the old ones finish what they have begun.
+        """
+        try:
+            self._loaded = self._loaded.again()
+        except ConfigError as exc:
+            log.error("the configuration stays as it was: %s", exc)
+            return
+        log.info("the configuration was read again")
+        self.callable = None
+        super().reload()
 
 
-def run(config: Config, make: Callable[[], Any]) -> None:
+def run(loaded: Loaded, make: Callable[[Config], Any]) -> None:
     """Serve until a signal ends it.
 
     make  makes the WSGI application, with extensions["distserver.config"]
     """
-    Application(config, make).run()
+    Application(loaded, make).run()

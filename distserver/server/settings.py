@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from distserver.config import Config, load
+from distserver.metrics import forget, metrics_directory
 
 
 def settings(config: Config) -> dict[str, object]:
@@ -32,6 +33,7 @@ def settings(config: Config) -> dict[str, object]:
         "certfile": config.tls_cert or None,
         "keyfile": config.tls_key or None,
         "control_socket_disable": True,
+        "on_starting": lambda _: forget(metrics_directory(config)),
     }
 
 

@@ -29,7 +29,7 @@ def session() -> Iterator[requests.Session]:
 
 @contextmanager
 def dripping(drop: bytes, every: float) -> Iterator[tuple[str, threading.Event]]:
-    """A server that begins an answer and goes on with a drop now and then; the event: it was left."""
+    """A server that begins an answer and goes on drop by drop; the event: its client left."""
     left, over = threading.Event(), threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
 

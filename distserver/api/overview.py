@@ -1,0 +1,99 @@
+"""What a server says of itself: `/` to people, `/metrics` to Prometheus."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from flask import Response, current_app, render_template
+
+from distserver import __version__
+from distserver.api.base import blueprint, registry
+from distserver.api.health import Probe
+from distserver.metrics import gauge
+from distserver.proxy.mode import MODES
+from distserver.proxy.status import Status, ago
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+SHOWN_REPOSITORIES, SHOWN_TAGS, SHOWN_PULLS = 200, 20, 20
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
+
+
+@blueprint.get("/")
+def overview() -> Response:
+    """Show a page for people: mode, upstreams, what is held and on its way, recent pulls."""
+    status: Status = current_app.extensions["distserver.status"]
+    probe = _probe()
+    names = [] if probe.problem else registry().catalog.names()
+    page = render_template(
+        "overview.html",
+        version=__version__,
+        mode=status.mode,
+        probe=probe,
+        standings=status.standings(),
+        underway=status.underway(),
+        begun=status.begun(),
+        repositories=len(names),
+        held=list(_held(names[:SHOWN_REPOSITORIES])),
+        pulls=current_app.extensions["distserver.recent"].last(SHOWN_PULLS),
+        ago=ago,
+        now=time.time(),
+    )
+    headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-store"}
+    return Response(page, headers=headers, content_type="text/html; charset=utf-8")
+
+
+@blueprint.get("/metrics")
+def metrics() -> Response:
+    """Tell what was counted and what is known now, in Prometheus' text format."""
+    body = current_app.extensions["distserver.metrics"].expose(_now())
+    return Response(body, content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _held(names: list[str]) -> Iterator[tuple[str, list[str], int]]:
+    """Yield repositories with some of their tags, and how many more they have."""
+    for name in names:
+        tags = sorted(registry().tags.all(name))
+        yield name, list(islice(tags, SHOWN_TAGS)), max(0, len(tags) - SHOWN_TAGS)
+
+
+def _probe() -> Probe:
+    probe: Probe = current_app.extensions["distserver.probe"]
+    probe.refresh()
+    return probe
+
+
+def _now() -> Iterator[Metric]:
+    """Yield the gauges of this moment."""
+    status: Status = current_app.extensions["distserver.status"]
+    part, probe = current_app.extensions["distserver.config"].storage[0], _probe()
+    up, free = {part: not probe.problem}, {part: probe.free_bytes or 0}
+    yield gauge("storage_up", "Whether the storage answers", "part", up)
+    if probe.free_bytes is not None:
+        yield gauge("storage_free_bytes", "Free bytes of the storage", "part", free)
+    modes = {name: name == status.mode.now() for name in MODES}
+    yield gauge("mode", "The mode in force is 1", "mode", modes)
+    yield from _of_upstreams(status)
+    underway = status.underway()
+    here = sum(blob.here for blob in underway)
+    yield gauge("partial_blobs", "Blobs on their way", "", {"": len(underway)})
+    yield gauge("partial_bytes", "Bytes of blobs on their way that are here", "", {"": here})
+    yield gauge("incomplete_images", "Images to be completed", "", {"": status.begun()})
+
+
+def _of_upstreams(status: Status) -> Iterator[Metric]:
+    up: dict[str, bool] = {}
+    contact: dict[str, float] = {}
+    for standing in status.standings():
+        name, age = standing.upstream, standing.contact_age
+        if standing.up is not None:
+            up[name] = up.get(name, False) or standing.up
+        if age is not None:
+            contact[name] = min(contact.get(name, age), age)
+    yield gauge("upstream_up", "Whether an upstream answers (breaker closed)", "upstream", up)
+    text = "Seconds since an upstream's last answer"
+    yield gauge("upstream_last_contact_seconds", text, "upstream", contact)

@@ -1,0 +1,105 @@
+"""What a server says of itself: the page at `/`, and Prometheus' `/metrics`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.live import Server, wait_for
+from tests.protocol.upstream import BODIES, IMAGE, table, upstream
+from tests.proxy.scripted import scripted
+from tests.proxy.world import CONFIG, LAYER, digest
+
+
+def metric(server: Server, pattern: str) -> float:
+    """The sum of the samples whose line begins with a pattern."""
+    text = server.request("GET", "/metrics").text
+    return sum(float(value) for value in re.findall(rf"^{pattern}\S* ([\d.e+-]+)$", text, re.M))
+
+
+def pull(server: Server) -> None:
+    """One connection a request, so that both workers answer some."""
+    path = "/v2/team/app/{}/{}?ns=up.site"
+    for kind, reference in (
+        ("manifests", "v1"),
+        *(("blobs", d) for d in BODIES if d != digest(IMAGE)),
+    ):
+        answer = requests.get(server.url + path.format(kind, reference), timeout=30)
+        assert answer.status_code == 200
+
+
+def test_metrics_of_all_workers(tmp_path: Path, start: Callable[..., Server]) -> None:
+    with scripted(upstream) as up:
+        server = start(None, "--workers", "2", "--config", table(tmp_path, up.url))
+        for _ in range(20):
+            pull(server)
+        for _ in range(4):
+            server.request("GET", "/v2/a/manifests/v1?ns=down.site")
+    blobs = 'method="GET",route="/v2/<name:name>/blobs/<digest>",status="200"'
+    assert metric(server, rf"distserver_requests_total\{{{blobs}") == 40
+    assert metric(server, "distserver_sent_bytes_total") > 20 * len(LAYER)
+    saved = metric(server, r'distserver_saved_bytes_total\{upstream="up.site"')
+    fetched = metric(server, r'distserver_upstream_bytes_total\{upstream="up.site"')
+    assert len(LAYER) < fetched < 2 * len(LAYER)
+    assert saved == 20 * (len(LAYER) + len(CONFIG)) - len(LAYER) - len(CONFIG)
+    assert metric(server, r'distserver_cache_requests_total\{kind="blob",result="miss"') == 2
+    assert (
+        metric(server, r'distserver_upstream_requests_total\{result="unavailable",upstream="down')
+        == 3
+    )
+    assert metric(server, r'distserver_upstream_up\{upstream="up.site"') == 1
+    assert metric(server, r'distserver_upstream_up\{upstream="down.site"') == 0
+    assert metric(server, "distserver_upstream_last_contact_seconds") < 60
+    assert metric(server, r'distserver_errors_total\{code="UNAVAILABLE"') == 4
+    assert metric(server, "distserver_storage_up") == 1
+    assert metric(server, "distserver_storage_free_bytes") > 0
+    assert "team/app" not in server.request("GET", "/metrics").text
+
+
+def test_metrics_begin_anew_with_the_server(tmp_path: Path, start: Callable[..., Server]) -> None:
+    server = start(None, "--workers", "2")
+    for _ in range(5):
+        server.request("GET", "/v2/")
+    assert metric(server, "distserver_requests_total") >= 5
+    again = server.restart()
+    try:
+        assert metric(again, 'distserver_requests_total.method="GET",route="/v2/"') == 0
+    finally:
+        again.kill()
+
+
+def test_the_page_tells_what_an_operator_asks(tmp_path: Path, start: Callable[..., Server]) -> None:
+    with scripted(upstream) as up:
+        server = start(None, "--workers", "2", "--config", table(tmp_path, up.url))
+        pull(server)
+        for _ in range(3):
+            server.request("GET", "/v2/a/manifests/v1?ns=down.site")
+        answer = server.request("GET", "/")
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    for told in ("online", "free", "up.site", "answers", "down.site", "does not answer"):
+        assert told in answer.text
+    for told in ("it refuses connections", "up.site/team/app:v1", "Held: 1 repository"):
+        assert told in answer.text
+
+
+def test_the_page_is_there_while_the_storage_is_not(start: Callable[..., Server]) -> None:
+    server = start()
+    server.storage.rename(server.storage.with_name("elsewhere"))
+    text = wait_for(
+        lambda: "mounted" in (t := server.request("GET", "/").text) and t, 10, "alarm on the page"
+    )
+    assert "online" in text
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics"])
+def test_only_who_may_pull_sees_it(path: str, tmp_path: Path, start: Callable[..., Server]) -> None:
+    users = tmp_path / "users"
+    users.write_text("bot:$2b$04$0123456789012345678901uM7cq3lIHBd3GgC9Lf5VYkyYyLk8WXa2:push\n")
+    server = start(None, env={"DISTSERVER_USERS_FILE": str(users)})
+    assert server.request("GET", path).status_code == 200
+    assert server.request("GET", path, auth=("bot", "wrong")).status_code == 401
