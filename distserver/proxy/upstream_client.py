@@ -107,6 +107,8 @@ class Answer:
 
 def new_session() -> requests.Session:
     """Return a session that adds nothing by itself: no netrc, no cookies, no retries."""
+    # Where TLS is not verified the configuration says so; a warning a request helps nobody.
+    urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     session = requests.Session()
     session.trust_env = False
     session.headers.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,10 +46,13 @@ class Scripted:
 
 
 def client(
-    session: requests.Session, url: str, credentials: Credentials | None = None
+    session: requests.Session,
+    url: str,
+    credentials: Credentials | None = None,
+    transport: Transport | None = None,
 ) -> UpstreamRegistry:
-    """A client of one base URL, plain HTTP allowed."""
-    transfer = Transfer(session, Transport(insecure=True))
+    """A client of one base URL, plain HTTP allowed unless a transport says otherwise."""
+    transfer = Transfer(session, transport or Transport(insecure=True))
     return UpstreamRegistry(url, transfer, Authenticator(url, transfer, lambda: credentials))
 
 
@@ -60,7 +64,9 @@ def a_session() -> Iterator[requests.Session]:
 
 
 @contextmanager
-def scripted(script: Script, host: str = "127.0.0.1") -> Iterator[Scripted]:
+def scripted(
+    script: Script, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> Iterator[Scripted]:
     """Serve the script's answers until left. Content-Length is added unless the script sets it."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -88,7 +94,9 @@ def scripted(script: Script, host: str = "127.0.0.1") -> Iterator[Scripted]:
 
     server = ThreadingHTTPServer((host, 0), Handler)
     server.daemon_threads = True
-    running = Scripted(f"http://{host}:{server.server_address[1]}")
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    running = Scripted(f"{'https' if tls else 'http'}://{host}:{server.server_address[1]}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
