@@ -31,16 +31,23 @@ OWN_NAME = "distserver.internal"
 """A host that always means this server: the name of its own image begins with it."""
 
 
-def create_app(config: Config | None = None) -> Flask:
+def create_server_app(config: Config) -> Flask:
+    """Make the application of a server whose worker processes count together."""
+    return create_app(config, Metrics(metrics_directory(config)))
+
+
+def create_app(config: Config | None = None, metrics: Metrics | None = None) -> Flask:
     """Make the WSGI application.
 
-        config  None = from the file and the environment
+        config   None = from the file and the environment, as a server of several processes
+        metrics  None = this process counts for itself
     Touches the storage only to learn its id; a storage that is away is no hindrance.
     Raises: ConfigError.
     """
-    config = config or load(environ=os.environ).config
+    if config is None:
+        return create_server_app(load(environ=os.environ).config)
+    metrics = metrics or Metrics()
     upstreams, mode = upstreams_of(config), Mode(Path(config.state), config.mode)
-    metrics = Metrics(metrics_directory(config))
     connect = connector(config, mode, metrics)
     alarm = metrics.corrupt.labels(config.storage[0]).inc
     held = local_registry(open_storage(config), config.manifest_cache_bytes, lambda _: alarm())

@@ -20,16 +20,18 @@ if TYPE_CHECKING:
     from distserver.config import Config
 
 
-RAM = Path("/dev/shm")  # noqa: S108  # a directory of our own in it, see metrics_directory
+RAM = "/dev/shm"  # noqa: S108  # a directory of our own in it, see metrics_directory
 
 
 def metrics_directory(config: Config) -> Path | None:
     """Return a directory in memory for the numbers of a server's processes; None if there is none.
 
     Not on a disk: the library writes through a memory map, and a disk that is full would kill it.
+    RUNTIME_DIRECTORY is systemd's.
     """
     name = hashlib.sha256(config.state.encode()).hexdigest()[:16]
-    directory = RAM / f"distserver-{os.getuid()}-{name}"
+    parent = Path(os.environ.get("RUNTIME_DIRECTORY") or RAM)
+    directory = parent / f"distserver-{os.getuid()}-{name}"
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
         status = directory.lstat()
@@ -40,7 +42,7 @@ def metrics_directory(config: Config) -> Path | None:
 
 
 def forget(directory: Path | None) -> None:
-    """Remove the numbers of an earlier run, before the first process counts."""
+    """Remove the numbers of a run: of an earlier one at the start, of this one at the end."""
     for path in directory.glob("*.db") if directory else ():
         path.unlink(missing_ok=True)
 
@@ -53,6 +55,7 @@ class Metrics:
     """
 
     def __init__(self, directory: Path | None = None) -> None:
+        self._together = directory is not None
         if directory:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
         import prometheus_client
@@ -87,7 +90,7 @@ class Metrics:
         from prometheus_client.multiprocess import MultiProcessCollector
 
         shown = self._library.CollectorRegistry()
-        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        if self._together:
             MultiProcessCollector(shown)  # type: ignore[no-untyped-call]
         else:
             shown.register(self._registry)

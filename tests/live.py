@@ -116,6 +116,7 @@ def start_server(
         **os.environ,
         "DISTSERVER_RESERVE_BYTES": "0",
         "DISTSERVER_GRACEFUL_TIMEOUT_SECONDS": "20",
+        "RUNTIME_DIRECTORY": str(directory),
         **(env or {}),
     }
     command = [

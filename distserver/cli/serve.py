@@ -45,4 +45,4 @@ def serve(loaded: Loaded, init: bool) -> None:
         except StorageError as exc:
             click.echo(f"not initialised: {exc}", err=True)
     sys.stdout.flush()
-    run(loaded, app.create_app)
+    run(loaded, app.create_server_app)

@@ -29,7 +29,7 @@ from distserver.proxy.upstream_errors import (
     UpstreamUnavailable,
 )
 from distserver.proxy.wanted import Wanted
-from distserver.registry.content import Content, Hashes
+from distserver.registry.content import Content
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ FIRST_SECONDS = 20.0
 NO_ROOM_SECONDS = 10.0
 """How long a blob that there was no room for is not tried again."""
 FINISH_SECONDS = 120.0
-OFFER_SECONDS = 60.0
+OFFER_SECONDS = 5.0
 """How often a proved blob is offered to a storage that did not take it."""
 Ended = UpstreamError | NoRoom
 
@@ -163,20 +163,18 @@ class Flights:
             terms = Terms(self._room, wanted.limits.rate, self._stopped)
             with wanted.limits.turn(wanted.background):
                 hashes = fetch(lock, wanted.digest, wanted.origin, terms)
-            self._publish(lock, wanted.digest, hashes)
+            self._publish(lock, wanted.digest, hashes.chunks)
         elif not 0 <= offered < OFFER_SECONDS:
-            with lock.writer(wanted.digest.algorithm) as writer:
-                hashes = writer.hashes
-            self._publish(lock, wanted.digest, hashes)
+            self._publish(lock, wanted.digest, lock.proved_chunks())
 
-    def _publish(self, lock: Lock, digest: Digest, hashes: Hashes) -> None:
+    def _publish(self, lock: Lock, digest: Digest, chunks: bytes) -> None:
         """Bring the proved bytes into the storage; where it does not take them, keep them here."""
         try:
-            self._content.take(str(lock.partial.data), digest, hashes)
+            self._content.take(str(lock.partial.data), digest, chunks)
         except StorageError as exc:
             log.error("%s is whole, but the storage does not take all of it: %s", digest, exc)
             if self.stored_size(digest) is None:
-                lock.set_proved()
+                lock.set_proved(chunks)
                 return
         lock.remove()
 

@@ -17,7 +17,7 @@ from distserver.proxy.background import Jobs
 from distserver.proxy.completion import Completion
 from distserver.proxy.freshness import Freshness
 from distserver.proxy.memory import Memory
-from distserver.proxy.mode import OFFLINE, ONLINE, Mode
+from distserver.proxy.mode import OFFLINE, ONLINE, PREFER_CACHE, Mode
 from distserver.proxy.sources import Source, Sources, told
 from distserver.proxy.uplink import ASK_SECONDS
 from distserver.proxy.upstream_errors import (
@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 REVALIDATE_SECONDS = 2.0
 """How long a client waits for a tag's validation; it goes on without him."""
 ABSENT_SECONDS = 10.0
+BACKGROUND_SECONDS = 300.0
+"""In the mode prefer-cache a tag is asked for in the background, this seldom at least."""
 MAX_JOBS = 256
 
 
@@ -114,6 +116,8 @@ class ProxiedManifests(Manifests):
         self, source: Source, name: str, tag: Tag, held: StoredManifest
     ) -> StoredManifest:
         mode, ttl = self._mode.now(), source.upstream.ttl_of(source.repository, tag)
+        if mode == PREFER_CACHE:
+            ttl = max(ttl, BACKGROUND_SECONDS)
         if mode == OFFLINE or self._freshness.is_fresh(name, tag, ttl):
             return held
         job = self._jobs.start((name, tag), lambda: self._revalidate(source, name, tag, held))

@@ -3,7 +3,7 @@
     data      the bytes so far, in order from 0
     journal   what of them is on the disk: see PartialWriter
     size      bytes of the whole blob, as the upstream said
-    proved    the data is whole and has its digest, but the storage did not take it
+    proved    it is whole and has its digest, but the storage did not take it; its chunk hashes
     lock      flocked by the one process that fetches; the kernel frees it when that dies
 
 Any number of processes of a node read while one writes. Data that begins anew lies in a new file,
@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from distserver.proxy.partial_writer import PartialWriter
+
+FILES = ("proved.new", "proved", "data", "journal.new", "journal", "size.new", "size", "lock")
 
 
 class Partial:
@@ -105,18 +107,23 @@ class Lock:
         """The size is not known any more. Raises: OSError."""
         (self.partial.directory / "size").unlink(missing_ok=True)
 
-    def set_proved(self) -> None:
+    def set_proved(self, chunks: bytes) -> None:
         """Tell readers that the whole is proved, and was offered to the storage now.
 
+            chunks  its Hashes.chunks
         Raises: OSError.
         """
-        path = self.partial.directory / "proved"
-        path.touch()
-        os.utime(path)
+        new = self.partial.directory / "proved.new"
+        new.write_bytes(chunks)
+        new.replace(self.partial.directory / "proved")
+
+    def proved_chunks(self) -> bytes:
+        """Return what set_proved was told. Raises: OSError."""
+        return (self.partial.directory / "proved").read_bytes()
 
     def remove(self) -> None:
         """Forget the partial, its lock last. Raises: OSError."""
-        for name in ("proved", "data", "journal", "journal.new", "size", "size.new", "lock"):
+        for name in FILES:
             (self.partial.directory / name).unlink(missing_ok=True)
         shutil.rmtree(self.partial.directory, ignore_errors=True)
 

@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from cachetools import LRUCache
 
 from backends import Backend, put, read_all
-from backends.base import Adopts, Reader, Writer
-from backends.errors import Corrupt, NotFound, StorageError, Unavailable
+from backends.base import Adopts, HasSpace, Reader, Writer
+from backends.errors import Corrupt, Full, NotFound, StorageError, Unavailable
 from distserver.oci.digests import Digest, new_hash
 from distserver.oci.errors import DigestInvalid
 from distserver.registry import layout
@@ -134,12 +134,13 @@ class Content:
             if hashes.digest != digest:
                 raise DigestInvalid(f"the content has the digest {hashes.digest}, not {digest}")
             writer.commit(layout.blob(digest))
-        self.put_chunks(digest, hashes)
+        self.put_chunks(digest, hashes.chunks)
         return hashes.size
 
-    def take(self, path: str, digest: Digest, hashes: Hashes) -> None:
+    def take(self, path: str, digest: Digest, chunks: bytes) -> None:
         """Take over a local file whose digest was proved; it may be gone from its place then.
 
+            chunks  its Hashes.chunks
         Without a copy where the storage lies on the file's own file system.
         Raises: DigestInvalid (the copy proved otherwise), OSError (reading), Full, Unavailable.
         """
@@ -149,9 +150,10 @@ class Content:
             except Unavailable as exc:
                 log.debug("%s is copied, it cannot be adopted: %s", digest, exc)
             else:
-                self.put_chunks(digest, hashes)
+                self.put_chunks(digest, chunks)
                 return
         with open(path, "rb") as file:  # noqa: PTH123
+            self._require_room(os.fstat(file.fileno()).st_size)
             self.put(digest, iter(lambda: file.read(READ_BYTES), b""))
 
     def link(self, source: str, digest: Digest) -> None:
@@ -161,10 +163,15 @@ class Content:
         """
         self._backend.link(source, layout.blob(digest))
 
-    def put_chunks(self, digest: Digest, hashes: Hashes) -> None:
+    def _require_room(self, count: int) -> None:
+        """Begin no copy that cannot end. Raises: Full, Unavailable."""
+        if isinstance(self._backend, HasSpace) and self._backend.space().usable_bytes < count:
+            raise Full(f"no room for {count >> 20} MiB more")
+
+    def put_chunks(self, digest: Digest, chunks: bytes) -> None:
         """Store the chunk hashes of content of more than one chunk. Raises: Full, Unavailable."""
-        if hashes.chunks:
-            put(self._backend, layout.chunks(digest), hashes.chunks)
+        if chunks:
+            put(self._backend, layout.chunks(digest), chunks)
 
     def put_small(self, digest: Digest, data: bytes) -> None:
         """Store data unless an intact copy is there. Raises: Full, Unavailable."""

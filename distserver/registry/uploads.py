@@ -198,7 +198,7 @@ class Uploads:
             if any(piece.overlaps(other) for other in pieces):
                 raise ChunkOutOfOrder(detail={"offset": end_of(pieces)})
             if piece not in pieces:
-                self._content.put_chunks(hashes.digest, hashes)
+                self._content.put_chunks(hashes.digest, hashes.chunks)
                 writer.commit(layout.upload(name, session) + str(piece))
         return piece
 

@@ -34,6 +34,7 @@ def settings(config: Config) -> dict[str, object]:
         "keyfile": config.tls_key or None,
         "control_socket_disable": True,
         "on_starting": lambda _: forget(metrics_directory(config)),
+        "on_exit": lambda _: forget(metrics_directory(config)),
     }
 
 

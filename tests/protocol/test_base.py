@@ -138,7 +138,7 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize("path", [*ODD, "/v2/a/blobs/uploads//", "/V2/", "//"])
+@pytest.mark.parametrize("path", [*ODD, "/v2/a/blobs/uploads//", "/V2/", "/v1/"])
 def test_G_16_odd_paths_are_never_redirected(server: Server, path: str) -> None:
     """containerd fails hard on a redirect that it cannot use."""
     with requests.Session() as session:

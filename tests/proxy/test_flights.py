@@ -308,10 +308,10 @@ class FullContent(Content):
 
     is_full = True
 
-    def take(self, path: str, digest: Digest, hashes: object) -> None:
+    def take(self, path: str, digest: Digest, chunks: bytes) -> None:
         if self.is_full:
             raise Full("no room")
-        super().take(path, digest, hashes)  # type: ignore[arg-type]
+        super().take(path, digest, chunks)
 
 
 def test_a_storage_that_is_full_is_passed_by_and_offered_it_again(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -64,7 +65,15 @@ def test_PT_05_what_is_incomplete_is_404_offline(tmp_path: Path) -> None:
         assert w.get(TAG)[0] == 404
 
 
-def test_prefer_cache_answers_at_once_and_asks_in_the_background(tmp_path: Path) -> None:
+def test_prefer_cache_answers_at_once_and_asks_in_the_background(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world(tmp_path / "seldom", ALWAYS, mode="prefer-cache") as w:
+        pull(w)
+        w.upstream.asked.clear()
+        assert w.get(TAG)[0] == 200
+        assert w.upstream.asked == []
+    monkeypatch.setattr(module, "BACKGROUND_SECONDS", 0.0)
     with world(tmp_path, ALWAYS, mode="prefer-cache") as w:
         pull(w)
         old, new = w.manifests["v1"], w.tag("v1", image(annotations={"n": "2"}))
@@ -94,8 +103,9 @@ def test_PT_02_a_slow_upstream_is_waited_for_a_moment_and_asked_all_the_same(
 
 
 def test_PT_02_many_clients_cost_one_question(tmp_path: Path) -> None:
-    with world(tmp_path, ALWAYS) as w:
+    with world(tmp_path) as w:
         pull(w)
+        shutil.rmtree(w.state / "fresh")  # its time is over
         let_go, results = slow(w, 20), []
         w.upstream.asked.clear()
         client = w.app.test_client

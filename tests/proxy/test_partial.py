@@ -114,7 +114,7 @@ def test_a_reader_follows_and_waits_for_the_end(tmp_path: Path) -> None:
         writer.append(DATA[:200])
         assert follower.read(0, 1000, 100) == DATA[:100]
         assert follower.read(100, 1000, 100) == b""
-        lock.set_proved()
+        lock.set_proved(b"")
         assert follower.read(100, 1000, 100) == DATA[100:200]
     follower.close()
 
