@@ -36,6 +36,9 @@ class UpstreamConfig:
     """A table `[upstream."HOST"]`: adds an upstream, or changes a built-in one."""
 
     url: tuple[str, ...] = key((), "base URLs, tried in order; empty = https://HOST")
+    hosts: tuple[str, ...] = key(
+        (), "host[:port] of ours under which every name means this upstream: docker's mirrors"
+    )
     allow: tuple[str, ...] = key((), "patterns of repositories that may be fetched; empty = all")
     deny: tuple[str, ...] = key((), "patterns of repositories that may not be fetched")
     username: str = key("", "user at the upstream; needs password_file, and allow")

@@ -47,6 +47,7 @@ def _upstream(host: str, table: UpstreamConfig, config: Config) -> Upstream:
     return Upstream(
         name=host,
         urls=table.url or (base_url(host),),
+        hosts=tuple(name.lower() for name in table.hosts),
         allow=table.allow,
         deny=table.deny,
         ttl_seconds=_ttl(general),

@@ -3,8 +3,11 @@
     GET /v2/library/nginx/...?ns=docker.io      containerd's mirrors
     GET /v2/docker.io/library/nginx/...         the host in the path
     GET /v2/docker.io/nginx/...                 and docker's short form
+    GET /v2/library/nginx/...                   docker's registry-mirrors, which name no registry
 
-all mean docker.io/library/nginx. A name whose first component is no upstream is one of our own.
+all mean docker.io/library/nginx. A name whose first component is no upstream is one of our own,
+but for library/, which is Docker Hub's, and for requests under a host that is set aside for an
+upstream (hosts): a request of docker's registry-mirrors looks like any other.
 Spec: "Registry Proxying" (parameter ns, header OCI-Namespace).
 """
 
@@ -23,6 +26,8 @@ _ROUTE = re.compile(
     r"/v2/(?P<name>.+)/(?P<rest>(?:manifests|blobs|referrers)/[^/]+|tags/list|blobs/uploads/.*)"
 )
 MAX_NS = 255
+OFFICIAL = "library"
+"""First component of the official images of Docker Hub: nobody else's."""
 WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
@@ -36,8 +41,8 @@ def name_here(upstreams: Upstreams, own: Collection[str], name: str, ns: str | N
     """
     if ns is None or ns.lower() in own:
         host, _, rest = name.partition("/")
-        upstream = upstreams.find(host) if rest else None
-        return _full(upstream, rest) if upstream else name
+        upstream = upstreams.find(DOCKER_HUB if host == OFFICIAL else host) if rest else None
+        return _full(upstream, name if host == OFFICIAL else rest) if upstream else name
     upstream = upstreams.find(ns)
     if upstream is None:
         raise errors.NameUnknown("this namespace is not served here", {"ns": ns[:MAX_NS]})
@@ -66,9 +71,11 @@ class Namespaces:
         if match is None:
             return self._app(environ, start_response)
         ns, environ["QUERY_STRING"] = _take_ns(environ.get("QUERY_STRING", ""))
-        own = self._own | {environ.get("HTTP_HOST", "").lower()}
+        host = environ.get("HTTP_HOST", "").lower()
+        meant = self._upstreams.meant_under(host) if ns is None else None
         try:
-            name = name_here(self._upstreams, own, match["name"], ns)
+            own, asked = self._own | {host}, meant.name if meant else ns
+            name = name_here(self._upstreams, own, match["name"], asked)
         except errors.NameUnknown as error:
             return _refuse(error, environ, start_response)
         environ["PATH_INFO"] = f"/v2/{name}/{match['rest']}"

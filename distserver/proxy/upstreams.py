@@ -30,6 +30,7 @@ class Upstream:
 
     name             its canonical host[:port], as image names carry it
     urls             base URLs, tried in order
+    hosts            hosts of ours under which every name means this upstream
     allow            patterns of its repositories that may be fetched; empty = all
     deny             patterns that may not, whatever allow says
     ttl_seconds      how long a tag counts as fresh; 0 = always ask, FOREVER = never again
@@ -42,6 +43,7 @@ class Upstream:
 
     name: str
     urls: tuple[str, ...]
+    hosts: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     ttl_seconds: float = 300.0
@@ -101,6 +103,10 @@ class Upstreams:
             return replace(self.policy, name=host, urls=(base_url(host),))
         by_directory = _first(u for u in self.configured.values() if u.directory == host)
         return by_directory or self._member(host)
+
+    def meant_under(self, host: str) -> Upstream | None:
+        """Return the upstream that requests under a host of ours mean; None for most hosts."""
+        return _first(u for u in self.configured.values() if host.lower() in u.hosts)
 
     def known(self) -> list[Upstream]:
         """Return the configured and the built-in ones; of families only what is configured."""

@@ -36,6 +36,10 @@ def test_PT_14_spellings_of_one_image(x: str) -> None:
         ("p/r/x", "europe-docker.pkg.dev", "europe-docker.pkg.dev/p/r/x"),
         ("eu.gcr.io/p/x", None, "eu.gcr.io/p/x"),
         ("site/app", None, "site/app"),
+        ("library/nginx", None, "docker.io/library/nginx"),
+        ("library/nginx", "localhost:30500", "docker.io/library/nginx"),
+        ("library", None, "library"),
+        ("docker.io/library/nginx", "docker.io", "docker.io/library/nginx"),
         ("docker.io", None, "docker.io"),
         ("site/app", "localhost:30500", "site/app"),
         ("evil.example/x", None, "evil.example/x"),
@@ -72,7 +76,9 @@ def test_allow_and_deny() -> None:
     assert not both.allows("secret/a")
 
 
-def _ask(path: str, query: str, **more: str) -> tuple[str, dict[str, str], dict[str, Any]]:
+def _ask(
+    path: str, query: str, upstreams: Upstreams = ALL, **more: str
+) -> tuple[str, dict[str, str], dict[str, Any]]:
     seen: dict[str, Any] = {}
     answer: list[Any] = []
 
@@ -82,7 +88,7 @@ def _ask(path: str, query: str, **more: str) -> tuple[str, dict[str, str], dict[
         return []
 
     environ = {"PATH_INFO": path, "QUERY_STRING": query, "HTTP_HOST": "here:5000", **more}
-    wrapped = Namespaces(app, ALL, ["Localhost:30500"])
+    wrapped = Namespaces(app, upstreams, ["Localhost:30500"])
     list(wrapped(environ, lambda status, headers, *_: answer.extend([status, dict(headers)])))
     return answer[0], answer[1], seen
 
@@ -92,6 +98,20 @@ def test_the_middleware_rewrites_the_path_and_names_the_namespace() -> None:
     assert (status, headers["OCI-Namespace"]) == ("200 OK", "docker.io")
     assert seen["PATH_INFO"] == "/v2/docker.io/library/nginx/manifests/latest"
     assert seen["QUERY_STRING"] == "n=1"
+
+
+def test_a_host_that_is_set_aside_for_an_upstream() -> None:
+    """docker's registry-mirrors send neither ns nor a host in the path."""
+    hub = Upstream("docker.io", ("https://x",), hosts=("hub.site:5000",))
+    upstreams = Upstreams({hub.name: hub})
+    for host, path, ns, wanted in (
+        ("Hub.site:5000", "team/app", "", "docker.io/team/app"),
+        ("hub.site:5000", "docker.io/team/app", "", "docker.io/team/app"),
+        ("hub.site:5000", "team/app", "ns=quay.io", "quay.io/team/app"),
+        ("other.site", "team/app", "", "team/app"),
+    ):
+        _, _, seen = _ask(f"/v2/{path}/tags/list", ns, upstreams, HTTP_HOST=host)
+        assert seen["PATH_INFO"] == f"/v2/{wanted}/tags/list"
 
 
 @pytest.mark.parametrize("ns", ["here:5000", "HERE:5000", "localhost:30500", ""])
