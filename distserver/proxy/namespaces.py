@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -70,26 +71,24 @@ class Namespaces:
         match = _ROUTE.fullmatch(environ.get("PATH_INFO", ""))
         if match is None:
             return self._app(environ, start_response)
-        ns, environ["QUERY_STRING"] = _take_ns(environ.get("QUERY_STRING", ""))
-        host = environ.get("HTTP_HOST", "").lower()
-        meant = self._upstreams.meant_under(host) if ns is None else None
+        query = environ.get("QUERY_STRING", "")
+        pairs = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
+        ns = next((value for key, value in reversed(pairs) if key == "ns"), None) or None
+        here = partial(self._name_here, environ.get("HTTP_HOST", "").lower(), ns)
         try:
-            own, asked = self._own | {host}, meant.name if meant else ns
-            name = name_here(self._upstreams, own, match["name"], asked)
+            environ["PATH_INFO"] = f"/v2/{here(match['name'])}/{match['rest']}"
+            # A mount names its source as the client knows it.
+            named = [(key, here(value) if key == "from" else value) for key, value in pairs]
+            named = [pair for pair in named if pair[0] != "ns"]
         except errors.NameUnknown as error:
             return _refuse(error, environ, start_response)
-        environ["PATH_INFO"] = f"/v2/{name}/{match['rest']}"
+        if named != pairs:
+            environ["QUERY_STRING"] = urlencode(named, errors="surrogateescape")
         return self._app(environ, _naming(ns, start_response) if ns else start_response)
 
-
-def _take_ns(query: str) -> tuple[str | None, str]:
-    """Return the last `ns` of a query, and the query without it."""
-    if "ns=" not in query:
-        return None, query
-    pairs = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
-    given = [value for key, value in pairs if key == "ns"]
-    rest = urlencode([p for p in pairs if p[0] != "ns"], errors="surrogateescape")
-    return (given[-1] or None if given else None), rest
+    def _name_here(self, host: str, ns: str | None, name: str) -> str:
+        meant = self._upstreams.meant_under(host) if ns is None else None
+        return name_here(self._upstreams, self._own | {host}, name, meant.name if meant else ns)
 
 
 def _naming(ns: str, start_response: Any) -> Any:

@@ -100,6 +100,13 @@ def test_the_middleware_rewrites_the_path_and_names_the_namespace() -> None:
     assert seen["QUERY_STRING"] == "n=1"
 
 
+def test_a_mount_names_its_source_as_the_client_knows_it() -> None:
+    query = "mount=sha256:x&from=nginx&ns=docker.io"
+    _, _, seen = _ask("/v2/site/blobs/uploads/", query)
+    assert seen["PATH_INFO"] == "/v2/docker.io/library/site/blobs/uploads/"
+    assert seen["QUERY_STRING"] == "mount=sha256%3Ax&from=docker.io%2Flibrary%2Fnginx"
+
+
 def test_a_host_that_is_set_aside_for_an_upstream() -> None:
     """docker's registry-mirrors send neither ns nor a host in the path."""
     hub = Upstream("docker.io", ("https://x",), hosts=("hub.site:5000",))
