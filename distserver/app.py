@@ -32,7 +32,8 @@ OWN_NAME = "distserver.internal"
 
 
 def create_server_app(config: Config) -> Flask:
-    """Make the application of a server whose worker processes count together."""
+    """Make the application of a server of several processes: they count, and switch, together."""
+    Mode(Path(config.state), config.mode).announce()
     return create_app(config, Metrics(metrics_directory(config)))
 
 
@@ -67,6 +68,7 @@ def create_app(config: Config | None = None, metrics: Metrics | None = None) -> 
         made.completer.start()
 
     app.extensions["distserver.after_fork"] = after_fork
+    app.extensions["distserver.before_exit"] = made.completer.stop
     create_api(app, registry, _access(config), config.deletes_enabled)
     return app
 

@@ -77,21 +77,25 @@ class Completer:
         self._jobs: Jobs[None] = Jobs("complete", PARALLEL)
         self._tries: dict[Path, Try] = {}
         self._swept = 0.0
+        self._stopped = threading.Event()
 
     def start(self) -> None:
         """Begin, in a thread. Call it after fork."""
         threading.Thread(target=self._run, name="completer", daemon=True).start()
 
+    def stop(self) -> None:
+        """Begin nothing any more, and let another process complete: this one is about to end."""
+        self._stopped.set()
+
     def _run(self) -> None:
-        while True:
+        while not self._stopped.is_set():
             try:
                 with self._election() as elected:
-                    while elected:
+                    while elected and not self._stopped.wait(LOOK_SECONDS):
                         self._look()
-                        time.sleep(LOOK_SECONDS)
             except OSError as exc:
                 log.warning("nothing is completed in the background: %s", exc)
-            time.sleep(ELECT_SECONDS)
+            self._stopped.wait(ELECT_SECONDS)
 
     @contextmanager
     def _election(self) -> Iterator[bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 
@@ -29,7 +30,7 @@ from distserver.proxy.upstream_errors import (
 )
 from distserver.proxy.upstream_registry import Fetched
 from distserver.registry import Registry
-from distserver.registry.manifests import Manifests, StoredManifest
+from distserver.registry.manifests import Manifests, Pushed, StoredManifest
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +91,20 @@ class ProxiedManifests(Manifests):
             held = self._validated(source, name, reference, held)
         self._count(reference, "stale" if held.warning else "hit")
         return self._offered(source, name, held)
+
+    def put(
+        self,
+        name: str,
+        reference: Digest | None,
+        tags: Sequence[Tag],
+        body: bytes,
+        content_type: str | None,
+    ) -> Pushed:
+        """See Manifests.put."""
+        pushed = super().put(name, reference, tags, body, content_type)
+        for tag in tags if self._sources.of(name) else ():
+            self._remember_pinned(name, tag)
+        return pushed
 
     def held(self, name: str, reference: Reference) -> StoredManifest:
         """Return what is held, asking nobody. Raises: as Manifests.get."""

@@ -20,18 +20,16 @@ class Mode:
     """The mode as of now; a switch is seen at the next question.
 
     state       the node's state directory
-    configured  what holds while nobody has switched
+    configured  what the configuration says
     """
 
     def __init__(self, state: Path, configured: str) -> None:
-        self._path = state / "mode"
+        self._switch, self._current = _Word(state / "mode"), _Word(state / "mode.configured")
         self.configured = configured
-        self._stamp: tuple[int, int] | None = None
-        self._switched: str | None = None
 
     def now(self) -> str:
-        """Return the mode in force. Blocks on: a stat."""
-        return self.switched() or self.configured
+        """Return the mode in force. Blocks on: two stats."""
+        return self.switched() or self._current.read() or self.configured
 
     @property
     def offline(self) -> bool:
@@ -40,36 +38,58 @@ class Mode:
 
     def switched(self) -> str | None:
         """Return what the operator switched to; None = the configuration holds."""
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
-            self._stamp = self._switched = None
-            return None
-        except OSError as exc:
-            log.warning("the switch of modes cannot be read: %s", exc.strerror)
-            return self._switched
-        stamp = (status.st_ino, status.st_mtime_ns)
-        if stamp != self._stamp:
-            self._switched, self._stamp = self._read(), stamp
-        return self._switched
+        return self._switch.read()
 
     def switch(self, mode: str | None) -> None:
         """Switch every server of this state directory; None = back to the configuration.
 
         Raises: OSError.
         """
+        self._switch.write(mode)
+
+    def announce(self) -> None:
+        """Let processes that began with an earlier configuration go by this one's mode."""
+        try:
+            self._current.write(self.configured)
+        except OSError as exc:
+            log.warning("the mode is not announced: %s", exc)
+
+
+class _Word:
+    """A file that holds a mode, or is not there; read again when it changes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp: tuple[int, int] | None = None
+        self._kept: str | None = None
+
+    def read(self) -> str | None:
+        """Return the mode; None where there is none. What cannot be read is as it was."""
+        try:
+            status = self._path.stat()
+            stamp = (status.st_ino, status.st_mtime_ns)
+            if stamp != self._stamp:
+                self._kept, self._stamp = self._parse(), stamp
+        except FileNotFoundError:
+            self._kept = self._stamp = None
+        except OSError as exc:
+            log.warning("the mode cannot be read: %s", exc.strerror)
+        return self._kept
+
+    def write(self, mode: str | None) -> None:
+        """Replace the file; None removes it. Raises: OSError."""
         if mode is None:
             self._path.unlink(missing_ok=True)
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        new = self._path.with_name("mode.new")
+        new = self._path.with_name(f"{self._path.name}.new")
         new.write_text(mode + "\n")
         new.replace(self._path)
 
-    def _read(self) -> str | None:
+    def _parse(self) -> str | None:
         with self._path.open() as file:
             text = file.read(MAX_BYTES).strip()
-        if text not in MODES:
-            log.error("%s holds %r, which is no mode; %s holds", self._path, text, self.configured)
-            return None
-        return text
+        if text in MODES:
+            return text
+        log.error("%s holds %r, which is no mode", self._path, text)
+        return None

@@ -103,6 +103,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().load_wsgi()
         self.stall_seconds = float(self.wsgi.extensions["distserver.config"].stall_timeout_seconds)
         self.wsgi.extensions["distserver.after_fork"]()
+        self._before_exit: Callable[[], None] = self.wsgi.extensions["distserver.before_exit"]
         self.wsgi = self._with_extras(self.wsgi)
 
     def accept(self, listener: socket.socket) -> None:
@@ -128,6 +129,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if not enabled and not (self.alive and self.is_parent_alive()):
             for listener in self.sockets:
                 listener.close()
+            self._before_exit()
 
     def handle(self, conn: Connection) -> Any:
         """Serve a request in a thread; linger here when the connection is over."""
