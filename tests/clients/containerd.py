@@ -34,6 +34,15 @@ oom_score = 0
 """
 
 
+def mirrored(mirror: str, server: str) -> str:
+    """Text of a hosts.toml: pull from a mirror's URL, then from the server's.
+
+    containerd 1.6 takes a file without a table [host] for damaged, and passes it over.
+    """
+    host = f'[host."{mirror}"]\n  capabilities = ["pull", "resolve"]\n'
+    return f'server = "{server}"\n{host}'
+
+
 @dataclass(frozen=True)
 class Containerd:
     """A running containerd.

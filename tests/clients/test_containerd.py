@@ -8,7 +8,7 @@ import pytest
 from cri_api.v1 import api_pb2
 
 from tests.clients.conftest import Show
-from tests.clients.containerd import PULL_SECONDS, Containerd, running_containerd
+from tests.clients.containerd import PULL_SECONDS, Containerd, mirrored, running_containerd
 from tests.clients.registry import holds
 from tests.components.images import Image
 from tests.live import Server
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.client
 @pytest.fixture(scope="module")
 def containerd(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Iterator[Containerd]:
     with running_containerd(tmp_path_factory.mktemp("c")) as running:
-        running.hosts(server.host, f'server = "{server.url}"\n')
+        running.hosts(server.host, mirrored(server.url, server.url))
         yield running
 
 
