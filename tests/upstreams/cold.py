@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from tests.upstreams.cells import CLIENT_SECONDS, HEALED_SECONDS, OPEN_SECONDS, SLACK, Cell
 from tests.upstreams.report import patiently
 
@@ -28,7 +30,8 @@ def _ask_first(cell: Cell) -> None:
         first.seconds <= fault.seconds + SLACK,
         f"the first error took {first.seconds:.1f} s, not {fault.seconds} s",
     )
-    _ask_again(cell)
+    if first.status:
+        _ask_again(cell)
 
 
 def _ask_again(cell: Cell) -> None:
@@ -50,46 +53,30 @@ def _ask_again(cell: Cell) -> None:
 def _pull_alone(cell: Cell) -> None:
     """Through us alone: the image where the fault lets it through, else an error; never a hang."""
     cell.stay()
-    for name, pull in (
-        ("requests", cell.asking.pull),
-        ("containerd", cell.containerd),
-        ("skopeo", cell.skopeo),
-    ):
-        with cell.report.timed(f"{name} alone", CLIENT_SECONDS):
-            failure = pull()
+    for name, failure in cell.report.together(cell.pulls, "alone", CLIENT_SECONDS).items():
         good = not failure if cell.fault.works else bool(failure)
         cell.report.check(good, f"{name} alone: {failure or 'pulls what cannot come'}")
-        cell.report.check(not failure.startswith("HANGS"), f"{name} alone: {failure}")
+        cell.report.check("HANGS" not in failure, f"{name} alone: {failure}")
         cell.report.check("COMPLETE" not in failure, f"{name} alone: {failure}")
 
 
 def _pull_with_next_host(cell: Cell) -> None:
-    """With the upstream itself as the next host, every client gets the image.
-
-    skopeo stays with the host that gave it the manifest: it may need a second try, for which that
-    manifest is not offered any more.
-    """
-    if cell.fault.works:
-        cell.forget()
+    """With the upstream itself as the next host, every client gets the image."""
+    cell.forget()
     cell.fall_back()
-    with cell.report.timed("containerd with a next host", CLIENT_SECONDS):
-        failure = cell.containerd()
-    cell.report.check(not failure, f"containerd with a next host: {failure}")
-    with cell.report.timed("skopeo with a next host", CLIENT_SECONDS):
-        failure = patiently(lambda: cell.skopeo(cell.world.registry.host), CLIENT_SECONDS)
-    cell.report.check(not failure, f"skopeo with a next host: {failure}")
+    clients = {"containerd": cell.containerd_further, "skopeo": cell.skopeo_further}
+    failures = cell.report.together(clients, "with a next host", CLIENT_SECONDS)
+    for name, failure in failures.items():
+        cell.report.check(not failure, f"{name} with a next host: {failure}")
 
 
 def _pull_healed(cell: Cell) -> None:
     """Nothing wrong was kept, and we learn by ourselves that the upstream is back."""
     cell.stay()
-    if not cell.report.problems:
-        cell.forget()
-    for name, pull in (
-        ("requests", cell.asking.pull),
-        ("containerd", cell.containerd),
-        ("skopeo", cell.skopeo),
-    ):
-        with cell.report.timed(f"{name} afterwards", HEALED_SECONDS):
-            failure = patiently(pull, HEALED_SECONDS)
+    cell.forget()
+    attempts = {
+        name: functools.partial(patiently, pull, HEALED_SECONDS - 5)
+        for name, pull in cell.pulls.items()
+    }
+    for name, failure in cell.report.together(attempts, "afterwards", HEALED_SECONDS).items():
         cell.report.check(not failure, f"{name} after the fault: {failure}")

@@ -110,6 +110,17 @@ def dripping(at: int) -> Act:
     return act
 
 
+def slowly(rate: int) -> Act:
+    """The body, so many bytes a second."""
+
+    def act(exchange: Exchange) -> None:
+        exchange.send_head(exchange.forward())
+        while exchange.send_some(rate // 10):
+            exchange.pause(0.1)
+
+    return act
+
+
 def _until(exchange: Exchange, at: int) -> bool:
     """Send what comes before an offset; return whether there is more."""
     head = exchange.forward()

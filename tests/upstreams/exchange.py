@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import select
 import socket
 import struct
+import termios
 import threading
 from dataclasses import dataclass, field
 
@@ -123,7 +125,9 @@ class Exchange:
         raise Ended
 
     def reset(self) -> None:
-        """End the connection with RST. Raises: Ended."""
+        """End the connection with RST when all that was sent has arrived. Raises: Ended."""
+        while self._unacknowledged():
+            self.pause(POLL_SECONDS)
         self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         raise Ended
 
@@ -138,6 +142,11 @@ class Exchange:
             self.client.sendall(data)
         except OSError as exc:
             raise Ended from exc
+
+    def _unacknowledged(self) -> int:
+        """Bytes that the client's side has not confirmed; a reset would take them away."""
+        (count,) = struct.unpack("i", fcntl.ioctl(self.client, termios.TIOCOUTQ, bytes(4)))
+        return int(count)
 
     def _is_gone(self) -> bool:
         if not select.select([self.client], [], [], 0)[0]:

@@ -14,6 +14,8 @@ from tests.upstreams.site import Site
 LAYER_BYTES = 2_300_000
 HALF = LAYER_BYTES // 2
 MIB = 1 << 20
+SLOW_LINK = LAYER_BYTES // 40
+"""Bytes a second: the layer takes longer than anybody waits without progress."""
 GETS = "^GET "
 BLOBS = "^GET .*/blobs/"
 MANIFESTS = "/manifests/"
@@ -98,9 +100,15 @@ LIES = (
     Fault("wrong-digest-header", doing(acts.wrong_digest, MANIFESTS), seconds=QUICK),
     Fault("corrupt-bytes", doing(acts.flipping(-100), BLOBS), manifests=True, again=True),
     Fault("length-too-long", doing(acts.announcing(1000), GETS), heads=True, seconds=QUICK),
-    Fault("length-too-short", doing(acts.announcing(-100), GETS), heads=True, seconds=QUICK),
-    Fault("endless-body", doing(acts.endless, GETS), heads=True),
-    Fault("gzipped-body", doing(acts.gzipped, GETS), heads=True, seconds=QUICK),
+    Fault(
+        "length-too-short",
+        doing(acts.announcing(-100), GETS),
+        heads=True,
+        seconds=QUICK,
+        again=True,
+    ),
+    Fault("endless-body", doing(acts.endless, GETS), heads=True, again=True),
+    Fault("gzipped-body", doing(acts.gzipped, GETS), heads=True, seconds=QUICK, again=True),
 )
 REDIRECTS = (
     Fault("to-another-port", lambda site: _redirected(site, "elsewhere"), works=True),
@@ -121,6 +129,7 @@ REDIRECTS = (
     ),
 )
 RECOVERABLE = (
+    Fault("slow-link", doing(cuts.slowly(SLOW_LINK), BLOBS), works=True),
     Fault("cut-every-mib", doing(cuts.cutting_each(MIB), BLOBS), works=True),
     Fault("reset-every-mib", doing(cuts.resetting_each(MIB), BLOBS), works=True),
     Fault(

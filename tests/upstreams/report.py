@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Event
-from typing import TypeVar
 
 POLL_SECONDS = 0.5
-T = TypeVar("T")
+Attempt = Callable[[], str]
+"""Returns "" on success, else what went wrong."""
 
 
 @dataclass
@@ -26,14 +26,23 @@ class Report:
             self.problems.append(otherwise)
         return holds
 
-    @contextmanager
-    def timed(self, what: str, limit: float) -> Iterator[None]:
-        """Note how long the block takes; a problem if that is more than limit seconds."""
+    def timed(self, attempt: Attempt, what: str, limit: float) -> str:
+        """Make an attempt and note how long it takes; a problem if more than limit seconds."""
         begin = time.monotonic()
-        yield
+        failure = attempt()
         seconds = time.monotonic() - begin
         self.figures[what] = f"{seconds:.1f} s"
         self.check(seconds <= limit, f"{what} took {seconds:.1f} s, not {limit:.1f} s")
+        return failure
+
+    def together(self, attempts: Mapping[str, Attempt], how: str, limit: float) -> dict[str, str]:
+        """Make attempts at the same time, each timed; return what they say by their names."""
+        with ThreadPoolExecutor(len(attempts)) as pool:
+            begun = {
+                name: pool.submit(self.timed, attempt, f"{name} {how}", limit)
+                for name, attempt in attempts.items()
+            }
+            return {name: attempt.result() for name, attempt in begun.items()}
 
     @property
     def summary(self) -> str:
@@ -41,7 +50,7 @@ class Report:
         return ", ".join(f"{name} {figure}" for name, figure in self.figures.items())
 
 
-def patiently(attempt: Callable[[], str], seconds: float) -> str:
+def patiently(attempt: Attempt, seconds: float) -> str:
     """Repeat what says "" on success; return "" or, when the time is over, the last failure."""
     deadline = time.monotonic() + seconds
     while (failure := attempt()) and time.monotonic() < deadline:

@@ -39,18 +39,36 @@ class Helpers:
 
 
 @dataclass(frozen=True)
-class Site:
-    """An upstream of a name of its own, with one image in one repository.
+class Place:
+    """Where an image is: what a client of our server needs to know.
 
     name        host that image names carry
-    scheme      of its URL: http or https
-    repository  name of the image there
+    repository  name of the image at the upstream
     """
 
     name: str
-    scheme: str
     repository: str
     image: Image
+
+    @property
+    def reference(self) -> str:
+        """The image as a pod names it."""
+        return f"{self.name}/{self.repository}:v1"
+
+    @property
+    def layer(self) -> str:
+        """Digest of its layer."""
+        return digest_of(self.image.layer)
+
+
+@dataclass(frozen=True)
+class Site(Place):
+    """An upstream of its own, with one image in one repository.
+
+    scheme  of its URL: http or https
+    """
+
+    scheme: str
     proxy: FaultProxy
     names: NameServer
     helpers: Helpers = field(repr=False)
@@ -65,16 +83,6 @@ class Site:
         """Base URL that our server is given."""
         host = self.host if self.scheme == "http" else self.proxy.port.host
         return f"{self.scheme}://{host}:{self.proxy.port.number}"
-
-    @property
-    def reference(self) -> str:
-        """The image as a pod names it."""
-        return f"{self.name}/{self.repository}:v1"
-
-    @property
-    def layer(self) -> str:
-        """Digest of its layer."""
-        return digest_of(self.image.layer)
 
     @property
     def table(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -40,19 +41,20 @@ class Skopeo:
     def pull(self, site: Site, upstream: str = "") -> str:
         """Pull a site's image; return "" if all of it came, else what skopeo said.
 
-            upstream  HOST:PORT to go to when our server fails; "" = nowhere
-        Raises: TimeoutExpired.
+        upstream  HOST:PORT to go to when our server fails; "" = nowhere
         """
         work = Path(tempfile.mkdtemp(dir=self._home))
         config, into = work / "registries.conf", work / "image"
         template = MIRRORED if upstream else ALONE
         config.write_text(template.format(name=site.name, ours=self._ours, upstream=upstream))
         options = ("--registries-conf", str(config), "copy", "-q")
-        done = self._client.attempt(*options, f"docker://{site.reference}", f"dir:{into}")
         try:
+            done = self._client.attempt(*options, f"docker://{site.reference}", f"dir:{into}")
             if done.returncode:
                 return done.stderr.strip() or f"ended with {done.returncode}"
             return _difference(site, into)
+        except subprocess.TimeoutExpired as exc:
+            return f"HANGS: no end within {exc.timeout} s"
         finally:
             shutil.rmtree(work)
 
@@ -60,11 +62,11 @@ class Skopeo:
 def _difference(site: Site, into: Path) -> str:
     manifest = (into / "manifest.json").read_bytes()
     if manifest != site.image.manifest:
-        return f"skopeo says all is well, and has another manifest: {manifest[:200]!r}"
+        return f"a COMPLETE wrong manifest: {manifest[:200]!r}"
     for item in (json.loads(manifest)["config"], *json.loads(manifest)["layers"]):
         if (
             digest_of((into / item["digest"].removeprefix("sha256:")).read_bytes())
             != item["digest"]
         ):
-            return f"skopeo says all is well, and {item['digest']} is wrong"
+            return f"a COMPLETE wrong {item['digest']}"
     return ""

@@ -78,7 +78,7 @@ def _site(
     image = make(repository, LAYER_BYTES)
     push(image, upstream.url, repository)
     name = f"{fault.name}.{state}.site"
-    return Site(name, fault.scheme, repository, image, proxy, names, helpers)
+    return Site(name, repository, image, fault.scheme, proxy, names, helpers)
 
 
 def _ours(directory: Path, names: NameServer, sites: Sequence[Site]) -> Server:
