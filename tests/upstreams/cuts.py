@@ -92,6 +92,13 @@ def expiring(count: int) -> Act:
     return act
 
 
+def cutting_head(exchange: Exchange) -> None:
+    """Half of the answer's head, then FIN: the last header that came may look whole."""
+    head = bytes(exchange.forward())
+    exchange.send_raw(head[: len(head) // 2])
+    exchange.cut()
+
+
 def dripping_head(exchange: Exchange) -> None:
     """The answer's head, a byte a second."""
     exchange.send_slowly(bytes(exchange.forward()))

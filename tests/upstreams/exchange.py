@@ -78,12 +78,19 @@ class Exchange:
 
     def send_head(self, head: Head) -> None:
         """Send an answer's head."""
-        self._send(bytes(head))
+        self.send_raw(bytes(head))
+
+    def send_raw(self, data: bytes) -> None:
+        """Send bytes that are no body, as they are."""
+        try:
+            self.client.sendall(data)
+        except OSError as exc:
+            raise Ended from exc
 
     def send(self, data: bytes) -> None:
         """Send some of the answer's body, and count it. A HEAD gets none."""
         if self.seen.method != "HEAD":
-            self._send(data)
+            self.send_raw(data)
             self.seen.sent += len(data)
 
     def send_rest(self) -> None:
@@ -101,7 +108,7 @@ class Exchange:
     def send_slowly(self, data: bytes) -> None:
         """Send bytes that are no body, one a second. Raises: Ended, as pause."""
         for byte in data:
-            self._send(bytes((byte,)))
+            self.send_raw(bytes((byte,)))
             self.pause(1)
 
     def reply(self, status: int, headers: dict[str, str] | None = None, body: bytes = b"") -> None:
@@ -136,12 +143,6 @@ class Exchange:
         self._answer.close()
         if self._upstream:
             self._upstream.close()
-
-    def _send(self, data: bytes) -> None:
-        try:
-            self.client.sendall(data)
-        except OSError as exc:
-            raise Ended from exc
 
     def _unacknowledged(self) -> int:
         """Bytes that the client's side has not confirmed; a reset would take them away."""
