@@ -57,9 +57,10 @@ def armed(shared: Trap) -> Iterator[Trap]:
     shared.rest()
     honest = shared.place()
     assert patiently(Asking(shared.ours, honest).pull, HEALED_SECONDS) == ""
+    foreign = [(place, len(place.seen)) for place in (shared.evil, shared.cdn)]
     yield shared
-    for place in (shared.evil, shared.cdn):
-        for seen in place.seen:
+    for place, before in foreign:
+        for seen in place.seen[before:]:
             told = f"{seen.line}\n{seen.head}\n{seen.body!r}"
             assert secrets_in(told) == [], told
 
