@@ -82,7 +82,7 @@ UNREACHABLE = (
 SILENT_OR_SLOW = (
     Fault("never-answers", doing(acts.hanging)),
     Fault("stalls-after-headers", doing(cuts.stalling_after_head, GETS), heads=True),
-    Fault("cuts-headers", doing(cuts.cutting_head), seconds=QUICK),
+    Fault("cuts-headers", doing(cuts.cutting_head)),
     Fault("drips-headers", doing(cuts.dripping_head)),
     Fault("drips-bodies", doing(cuts.dripping(0), GETS), heads=True),
     Fault("stalls-mid-blob", doing(cuts.stalling(HALF), BLOBS), manifests=True),

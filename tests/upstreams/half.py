@@ -16,6 +16,8 @@ from tests.upstreams.report import patiently
 
 CLOSED_SECONDS = 35.0
 BEGIN_SECONDS = 30.0
+COMPLETED_SECONDS = 120.0
+"""The longest pause of a breaker and then of the work in the background, and what is before it."""
 
 
 def pull_half(cell: Cell) -> None:
@@ -77,8 +79,8 @@ def _check_completed(cell: Cell) -> None:
     """Nobody asks for the layer: we go on with it by ourselves."""
     report, site = cell.report, cell.site
     size = len(site.image.layer)
-    wait = functools.partial(patiently, lambda: _missing(cell, size), HEALED_SECONDS)
-    failure = report.timed(wait, "completed", HEALED_SECONDS + 1)
+    wait = functools.partial(patiently, lambda: _missing(cell, size), COMPLETED_SECONDS)
+    failure = report.timed(wait, "completed", COMPLETED_SECONDS + 1)
     report.check(not failure, f"not completed by itself: {failure}")
     failure = patiently(cell.asking.pull, HEALED_SECONDS)
     report.check(not failure, f"a pull after the fault: {failure}")

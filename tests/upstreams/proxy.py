@@ -7,6 +7,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from tests.upstreams.port import Port
 from tests.upstreams.wire import read_head
 
 IDLE_SECONDS = 120.0
+QUIET_SECONDS = 2.0
 Act = Callable[[Exchange], None]
 
 
@@ -36,13 +38,14 @@ class FaultProxy:
 
     seen     all requests so far, in order
     opened   how many connections were accepted
+    last     monotonic time of the last request
     tls      how connections are encrypted; None = not at all. For connections to come
     """
 
     def __init__(self, backend: tuple[str, int], host: str, tls: ssl.SSLContext | None) -> None:
         self.backend, self.tls = backend, tls
         self.seen: list[Seen] = []
-        self.opened = 0
+        self.opened, self.last = 0, time.monotonic()
         self.port = Port(self._serve, host)
         self._rules: list[Rule] = []
         self._left: dict[int, int] = {}
@@ -69,6 +72,10 @@ class FaultProxy:
             for connection in list(self._open):
                 with contextlib.suppress(OSError):  # it has ended already
                     connection.shutdown(socket.SHUT_RDWR)
+
+    def is_quiet(self) -> bool:
+        """Whether nobody has asked for a while: what goes on in the background is over."""
+        return time.monotonic() - self.last > QUIET_SECONDS
 
     def requests(self, pattern: str) -> list[Seen]:
         """Requests so far whose `METHOD path` the pattern finds."""
@@ -104,6 +111,7 @@ class FaultProxy:
                 )
 
     def _answer(self, exchange: Exchange) -> None:
+        self.last = time.monotonic()
         self.seen.append(exchange.seen)
         try:
             self._act(exchange.seen.line)(exchange)

@@ -11,6 +11,7 @@ import pytest
 from tests.clients.containerd import mirrored, running_containerd
 from tests.counts import count
 from tests.figures import record
+from tests.live import wait_for
 from tests.upstreams import acts
 from tests.upstreams.asking import Asking, difference
 from tests.upstreams.images import digest_of
@@ -21,6 +22,7 @@ from tests.upstreams.site import Place
 pytestmark = pytest.mark.fault
 LAYER_BYTES = 50_000
 CLIENTS = 8
+QUIET_SECONDS = 60.0
 
 
 @pytest.fixture
@@ -29,6 +31,7 @@ def cut_off(tmp_path: Path) -> Iterator[tuple[Single, Place]]:
     with single(tmp_path) as made:
         place = made.image("team/app", LAYER_BYTES)
         assert Asking(made.ours, place).pull() == ""
+        wait_for(made.proxy.is_quiet, QUIET_SECONDS, "quiet")
         made.proxy.rule(Rule(acts.hanging))
         made.proxy.cut_off()
         yield made, place
