@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tests.upstreams import acts, cuts
 from tests.upstreams.names import NO_SUCH_NAME, SERVER_FAILURE, SILENT
 from tests.upstreams.port import Port
-from tests.upstreams.proxy import Act
+from tests.upstreams.proxy import Act, FaultProxy
 from tests.upstreams.site import Site
 
 LAYER_BYTES = 2_300_000
@@ -81,6 +81,7 @@ UNREACHABLE = (
 )
 SILENT_OR_SLOW = (
     Fault("never-answers", doing(acts.hanging)),
+    Fault("silent-token-server", lambda site: _sent_to_realm(site, site.helpers.mute)),
     Fault("stalls-after-headers", doing(cuts.stalling_after_head, GETS), heads=True),
     Fault("cuts-headers", doing(cuts.cutting_head)),
     Fault("drips-headers", doing(cuts.dripping_head)),
@@ -146,6 +147,11 @@ RECOVERABLE = (
     ),
 )
 FAULTS = (*UNREACHABLE, *SILENT_OR_SLOW, *STATUSES, *LIES, *REDIRECTS, *RECOVERABLE)
+
+
+def _sent_to_realm(site: Site, server: FaultProxy) -> None:
+    """Ask for a token of a server on the site's own host."""
+    site.spoil(acts.asking_for_token(f"http://{site.host}:{server.port.number}/token"))
 
 
 def _redirected(site: Site, helper: str) -> None:

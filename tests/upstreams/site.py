@@ -21,6 +21,7 @@ class Helpers:
     encrypted   the registry behind TLS that nobody vouches for
     cdn         gives a MiB for each signed URL, once
     evil        must never be asked for anything
+    mute        never answers
     good, bad   certificates that our server trusts and does not
     """
 
@@ -29,6 +30,7 @@ class Helpers:
     encrypted: FaultProxy
     cdn: FaultProxy
     evil: FaultProxy
+    mute: FaultProxy
     good: Certificate
     bad: Certificate
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.clients.containerd import Containerd, mirrored, running_containerd
 from tests.live import Server, running, start_server
-from tests.upstreams import cuts
+from tests.upstreams import acts, cuts
 from tests.upstreams.certificates import certificate
 from tests.upstreams.faults import LAYER_BYTES, Fault
 from tests.upstreams.images import make, push
@@ -59,13 +59,14 @@ def world(directory: Path, faults: Sequence[Fault], command: str) -> Iterator[Wo
 
 def _helpers(stack: ExitStack, directory: Path, upstream: Registry) -> Helpers:
     good, bad = (certificate(directory, name) for name in ("good", "bad"))
-    elsewhere, cdn = (stack.enter_context(fault_proxy(upstream.address)) for _ in range(2))
+    elsewhere, cdn, mute = (stack.enter_context(fault_proxy(upstream.address)) for _ in range(3))
     other_host, evil = (
         stack.enter_context(fault_proxy(upstream.address, f"127.0.0.{n}")) for n in (2, 3)
     )
     encrypted = stack.enter_context(fault_proxy(upstream.address, tls=bad.context()))
     cdn.rule(Rule(cuts.expiring(cuts.MIB)))
-    return Helpers(elsewhere, other_host, encrypted, cdn, evil, good, bad)
+    mute.rule(Rule(acts.hanging))
+    return Helpers(elsewhere, other_host, encrypted, cdn, evil, mute, good, bad)
 
 
 def _site(
