@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.counts import count
 from tests.figures import record
 from tests.upstreams.cells import Cell, hold, measure_held, pull_held
 from tests.upstreams.cold import pull_cold
@@ -18,6 +19,8 @@ from tests.upstreams.world import World, world
 
 pytestmark = [pytest.mark.fault, pytest.mark.client]
 AT_ONCE = 24
+REGISTRY = ("docker-registry", "registry")[count(0, 1)]
+"""What stands behind the faults: an old one in every run, distribution v3 for acceptance."""
 AIMS = {
     "held": "always pulls; first answer ≤ 2.5 s; p99 ≤ 50 ms once the breaker is open",
     "cold": "a clean error in time; the next host is used; nothing wrong is kept",
@@ -35,7 +38,7 @@ def cells(
     keys = [key for item in request.session.items if (key := _key(item))]
     faults = [fault for fault in FAULTS if any(name == fault.name for name, _ in keys)]
     directory = tmp_path_factory.mktemp("table")
-    with world(directory, faults, "docker-registry") as made:
+    with world(directory, faults, REGISTRY) as made:
         yield _done(made, faults, keys)
     shutil.rmtree(directory)
 
