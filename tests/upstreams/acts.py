@@ -91,8 +91,11 @@ def gzipped(exchange: Exchange) -> None:
     exchange.send(body)
 
 
-def flipping(at: int) -> Act:
-    """One byte of the whole body changed: the one at an offset, from the end if it is negative."""
+def flipping(at: int, pause: float = 0) -> Act:
+    """One byte of the whole body changed: the one at an offset, from the end if it is negative.
+
+    pause  seconds between one piece and the next, so that readers follow what comes
+    """
 
     def act(exchange: Exchange) -> None:
         head = exchange.forward()
@@ -102,6 +105,8 @@ def flipping(at: int) -> Act:
         while data := exchange.read():
             exchange.send(_flipped(data, wanted - offset))
             offset += len(data)
+            if pause:
+                exchange.pause(pause)
 
     return act
 

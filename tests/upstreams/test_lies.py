@@ -31,6 +31,7 @@ HEALED_SECONDS = 60.0
 LIES: dict[str, Act] = {
     "a wrong byte at the start": acts.flipping(20),
     "a wrong byte at the end": acts.flipping(-20),
+    "a wrong byte in what comes slowly": acts.flipping(20, pause=0.05),
     "a length that is too long": acts.announcing(1000),
     "a length that is too short": acts.announcing(-100),
     "an enormous length": acts.enormous,
