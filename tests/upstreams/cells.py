@@ -16,7 +16,7 @@ from tests.upstreams.report import Attempt, Report, patiently
 from tests.upstreams.site import Site
 from tests.upstreams.world import World
 
-SLACK = 0.5
+SLACK = 1.0
 FIRST_SECONDS = 2.5
 OPEN_SECONDS = 1.0
 LATENCY_SECONDS = 0.5

@@ -38,9 +38,12 @@ def cells(
     keys = [key for item in request.session.items if (key := _key(item))]
     faults = [fault for fault in FAULTS if any(name == fault.name for name, _ in keys)]
     directory = tmp_path_factory.mktemp("table")
-    with world(directory, faults, REGISTRY) as made:
-        yield _done(made, faults, keys)
-    shutil.rmtree(directory)
+    try:
+        with world(directory, faults, REGISTRY) as made:
+            yield _done(made, faults, keys)
+    finally:
+        for bulky in ("upstream", "c", "skopeo", "ours/storage", "ours/state"):
+            shutil.rmtree(directory / bulky, ignore_errors=True)
 
 
 @pytest.mark.parametrize("state", AIMS)
