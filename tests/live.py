@@ -30,6 +30,7 @@ class Server:
 
     directory  of its storage/, state/ and log
     arguments  as given to the command
+    before     what was put before the command
     """
 
     directory: Path
@@ -39,6 +40,7 @@ class Server:
     url: str
     port: int
     session: requests.Session = field(default_factory=requests.Session)
+    before: tuple[str, ...] = ()
 
     @property
     def pid(self) -> int:
@@ -94,7 +96,8 @@ class Server:
     def restart(self) -> Server:
         """Start again over the same storage, on the same port; stops first if need be."""
         self.stop()
-        return start_server(self.directory, *self.arguments, env=self.env, port=self.port)
+        options = {"env": self.env, "port": self.port, "before": self.before}
+        return start_server(self.directory, *self.arguments, **options)  # type: ignore[arg-type]
 
 
 def start_server(
@@ -103,12 +106,14 @@ def start_server(
     env: Mapping[str, str] | None = None,
     port: int = 0,
     storage: Path | str | None = None,
+    before: tuple[str, ...] = (),
 ) -> Server:
     """Start a server with `--init` and wait until it is ready.
 
         directory  gets state/, server.log and, unless storage says otherwise, storage/
         arguments  more of the command's own, such as "--workers", "1"
         env        DISTSERVER_* variables beside those of the tests
+        before     a command that becomes ours by exec, such as `unshare --mount`
     Raises: RuntimeError with its log if it does not come up.
     """
     directory.mkdir(parents=True, exist_ok=True)
@@ -120,7 +125,7 @@ def start_server(
         **(env or {}),
     }
     command = [
-        *(sys.executable, "-m", "distserver", "serve", "--init"),
+        *(*before, sys.executable, "-m", "distserver", "serve", "--init"),
         *("--listen", f"127.0.0.1:{port}"),
         *("--storage", str(storage or directory / "storage")),
         *("--state", str(directory / "state"), *arguments),
@@ -132,7 +137,7 @@ def start_server(
     try:
         match = wait_for(lambda: _listening(process, log, offset), START_SECONDS, "server")
         url, bound = f"{match[1]}://{match[2]}:{match[3]}", int(match[3])
-        server = Server(directory, arguments, env or {}, process, url, bound)
+        server = Server(directory, arguments, env or {}, process, url, bound, before=before)
         wait_for(lambda: _answers(server), START_SECONDS, "answer")
     except BaseException:
         process.kill()

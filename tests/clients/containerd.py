@@ -1,0 +1,92 @@
+"""A containerd of a test's own: its daemon, its ctr, and its CRI as kubelet speaks to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from cri_api.v1 import api_pb2, api_pb2_grpc
+
+from tests.clients.run import Client, daemon
+
+PULL_SECONDS = 90
+_CONFIGURATION = """\
+version = 2
+root = "{root}/root"
+state = "{root}/state"
+oom_score = 0
+[grpc]
+  address = "{root}/c.sock"
+[plugins."io.containerd.internal.v1.opt"]
+  path = "{root}/opt"
+[plugins."io.containerd.grpc.v1.cri"]
+  restrict_oom_score_adj = true
+  disable_apparmor = true
+  stream_server_address = "127.0.0.1"
+  stream_server_port = "0"
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "native"
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "{root}/certs.d"
+"""
+
+
+def mirrored(mirror: str, server: str) -> str:
+    """Text of a hosts.toml: pull from a mirror's URL, then from the server's.
+
+    containerd 1.6 takes a file without a table [host] for damaged, and passes it over.
+    """
+    host = f'[host."{mirror}"]\n  capabilities = ["pull", "resolve"]\n'
+    return f'server = "{server}"\n{host}'
+
+
+@dataclass(frozen=True)
+class Containerd:
+    """A running containerd.
+
+    root     directory of its socket c.sock and all its state
+    ctr      its command-line client, in a namespace of its own
+    service  images by CRI
+    """
+
+    root: Path
+    ctr: Client
+    service: api_pb2_grpc.ImageServiceStub
+
+    def hosts(self, registry: str, text: str) -> None:
+        """Say where a registry's images are pulled from; `_default` is for all others."""
+        directory = self.root / "certs.d" / registry
+        directory.mkdir(parents=True, exist_ok=True)
+        new = directory / "hosts.new"
+        new.write_text(text)
+        new.replace(directory / "hosts.toml")
+
+    def pull(self, image: str, seconds: float = PULL_SECONDS) -> str:
+        """Pull by CRI; return the image's id, the digest of its config. Raises: grpc.RpcError."""
+        request = api_pb2.PullImageRequest(image=api_pb2.ImageSpec(image=image))
+        return str(self.service.PullImage(request, timeout=seconds).image_ref)
+
+    def forget(self, image: str, digests: Sequence[str]) -> None:
+        """Remove an image and its content, so that the next pull asks for every byte again."""
+        request = api_pb2.RemoveImageRequest(image=api_pb2.ImageSpec(image=image))
+        self.service.RemoveImage(request, timeout=PULL_SECONDS)
+        # What the collector has taken already is not there; the rest must go now.
+        self.ctr.attempt("--namespace", "k8s.io", "content", "rm", *digests)
+
+
+@contextmanager
+def running_containerd(root: Path) -> Iterator[Containerd]:
+    """Run a containerd that keeps everything in a directory."""
+    (root / "certs.d").mkdir(parents=True, exist_ok=True)
+    (root / "config.toml").write_text(_CONFIGURATION.format(root=root))
+    socket = root / "c.sock"
+    ctr = Client("ctr", root / "home", "--address", str(socket), "--namespace", "test")
+    command = ("containerd", "--config", str(root / "config.toml"))
+    with (
+        daemon(root, lambda: ctr.attempt("version").returncode == 0, *command),
+        grpc.insecure_channel(f"unix://{socket}") as channel,
+    ):
+        yield Containerd(root, ctr, api_pb2_grpc.ImageServiceStub(channel))
