@@ -66,6 +66,7 @@ def verify(loaded: Loaded, as_json: bool) -> None:
     """Hash every stored byte again and check that each image has all its parts.
 
     One line an image; damage is named by digest. Exit code 1 if anything is damaged or missing.
+    A pulled image whose parts have not all come is "partial", which is no damage.
     Pushing a damaged image again mends it. Safe beside running servers; reads everything, so it
     takes as long as the disk takes to read it all.
 
@@ -100,12 +101,10 @@ def _with_progress(registry: Registry) -> Iterator[verification.Checked]:
 def _image_line(image: verification.Image, as_json: bool) -> str:
     if as_json:
         row = {"image": image.name, "digest": str(image.digest), "problems": list(image.problems)}
-        return json.dumps(row)
-    if not image.problems:
-        return f"ok       {image.name}"
-    return f"DAMAGED  {image.name}\n" + "\n".join(
-        f"         {problem}" for problem in image.problems
-    )
+        return json.dumps({**row, "awaited": list(image.awaited)})
+    state = "DAMAGED" if image.problems else "partial" if image.awaited else "ok"
+    lines = [f"{state:8} {image.name}", *image.problems, *image.awaited]
+    return "\n         ".join(lines)
 
 
 def _split(image: str) -> tuple[str, Reference]:

@@ -61,7 +61,7 @@ class Begun:
 
     def paths(self) -> list[Path]:
         """Return the tasks' files, those of one repository together. Raises: OSError."""
-        return sorted(self.directory.glob("*/*.json"))
+        return sorted(self.directory.glob("*/*/*.json"))
 
     def read(self, path: Path) -> Task | None:
         """Read a task; None for one that is gone, damaged, or too old."""
@@ -74,8 +74,14 @@ class Begun:
         return next((t.sizes[str(digest)] for t in tasks if str(digest) in t.sizes), None)
 
     def _path(self, name: str, digest: str) -> Path:
-        directory = hashlib.sha256(name.encode()).hexdigest()[:32]
-        return self.directory / directory / f"{digest.replace(':', '-')}.json"
+        repository = hashlib.sha256(name.encode()).hexdigest()[:32]
+        upstream = self.directory / name.partition("/")[0]
+        return upstream / repository / f"{digest.replace(':', '-')}.json"
+
+
+def upstream_of(path: Path) -> str:
+    """Return the directory of the upstream that a task's file belongs to."""
+    return path.parent.parent.name
 
 
 def _read(path: Path) -> Task | None:

@@ -103,7 +103,7 @@ class ColdReader:
         begun = time.monotonic()
         while not (data := self._kept_bytes(n) or self._own_bytes(n)):
             late = deadline or max(begun, self._following.grown) + STALL_SECONDS
-            if time.monotonic() > late:
+            if time.monotonic() > late or (deadline and self._following.idle > STALL_SECONDS):
                 why = self._failure or "nothing comes"
                 raise UpstreamUnavailable(f"nothing for {time.monotonic() - begun:.0f} s: {why}")
             self._board()

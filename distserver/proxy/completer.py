@@ -6,6 +6,7 @@ import fcntl
 import logging
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,10 +16,10 @@ from pathlib import Path
 from backends.errors import StorageError
 from distserver.oci.digests import Digest
 from distserver.oci.errors import Denied, ManifestUnknown, RegistryError
-from distserver.oci.manifests import parse_manifest
+from distserver.oci.manifests import Manifest, parse_manifest
 from distserver.oci.names import Tag
 from distserver.proxy.background import Jobs
-from distserver.proxy.begun import Begun, Task
+from distserver.proxy.begun import Begun, Task, upstream_of
 from distserver.proxy.completion import members, signature_tags
 from distserver.proxy.flights import Flights
 from distserver.proxy.manifests import ProxiedManifests
@@ -31,6 +32,7 @@ from distserver.registry.blobs import Blobs
 log = logging.getLogger(__name__)
 
 PARALLEL = 4
+"""Images of one upstream at once."""
 LOOK_SECONDS = 0.5
 ELECT_SECONDS = 5.0
 SWEEP_SECONDS = 3600.0
@@ -74,7 +76,7 @@ class Completer:
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._jobs: Jobs[None] = Jobs("complete", PARALLEL)
+        self._jobs: dict[str, Jobs[None]] = defaultdict(partial(Jobs, "complete", PARALLEL))
         self._tries: dict[Path, Try] = {}
         self._swept = 0.0
         self._stopped = threading.Event()
@@ -116,7 +118,8 @@ class Completer:
         now = time.monotonic()
         for path in paths:
             if now >= self._tries.get(path, FIRST_TRY).due:
-                self._jobs.start(path, partial(self._try, path))
+                # By upstream, so that one that stands still holds up no other.
+                self._jobs[upstream_of(path)].start(path, partial(self._try, path))
         if now > self._swept + SWEEP_SECONDS:
             self._swept = now
             self._work.sweep()
@@ -149,13 +152,24 @@ class Completer:
         work, digest = self._work, Digest.parse(task.digest)
         stored = work.manifests.held(task.name, digest)
         manifest = parse_manifest(stored.data, stored.media_type)
-        for blob in manifest.blobs:
-            if not work.blobs.has(task.name, blob.digest):
-                work.flights.finish(source.wanted(blob.digest, blob.size, background=True))
+        self._bring_blobs(task.name, source, manifest)
         for child in members(manifest, work.platforms):
             work.manifests.get(task.name, child.digest)
         if task.signatures:
             self._bring_signatures(task.name, digest)
+
+    def _bring_blobs(self, name: str, source: Source, manifest: Manifest) -> None:
+        """Bring what can be brought, and only then raise what hindered the rest."""
+        failure: UpstreamError | NoRoom | None = None
+        for blob in manifest.blobs:
+            try:
+                if not self._work.blobs.has(name, blob.digest):
+                    wanted = source.wanted(blob.digest, blob.size, background=True)
+                    self._work.flights.finish(wanted)
+            except (UpstreamError, NoRoom) as exc:
+                failure = failure or exc
+        if failure:
+            raise failure
 
     def _bring_signatures(self, name: str, digest: Digest) -> None:
         for tag in signature_tags(digest):

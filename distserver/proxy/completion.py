@@ -16,12 +16,15 @@ from distserver.oci.manifests import Descriptor, Manifest, parse_manifest
 from distserver.oci.references import referrers_tag
 from distserver.proxy.begun import Begun
 from distserver.proxy.memory import Memory
+from distserver.proxy.partial import Partial
 from distserver.proxy.sources import Source
 from distserver.registry.blobs import Blobs
 from distserver.registry.manifests import Manifests, StoredManifest
 
 MAX_DEPTH = 4
 COSIGN = (".sig", ".att", ".sbom")
+HINDERED_SECONDS = 60.0
+"""How long an image is not offered after something of it did not come."""
 COMPLETE_SECONDS = 60.0
 """How long the answer that an image is complete is remembered."""
 
@@ -58,6 +61,23 @@ class Completion:
         if complete:
             self._complete.set(key, True)
         return complete
+
+    def hindrance(self, source: Source, name: str, manifest: Manifest) -> str | None:
+        """Why something that the image lacks did not come a moment ago; None if nothing hinders.
+
+        Raises: Unavailable, OSError.
+        """
+        for blob in manifest.blobs:
+            failure = Partial(source.wanted(blob.digest).directory).failure(HINDERED_SECONDS)
+            if failure and not self._blobs.has(name, blob.digest):
+                return failure
+        for child in manifest.children:
+            if self._manifests.has(name, child.digest):
+                stored = self._manifests.get(name, child.digest)
+                member = parse_manifest(stored.data, stored.media_type)
+                if not member.children and (found := self.hindrance(source, name, member)):
+                    return found
+        return None
 
     def _has(self, name: str, digest: Digest, depth: int) -> bool:
         if not self._manifests.has(name, digest):

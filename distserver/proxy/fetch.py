@@ -22,9 +22,10 @@ from distserver.proxy.upstream_errors import (
     FINAL,
     UpstreamError,
     UpstreamLied,
+    UpstreamStalled,
     UpstreamUnavailable,
 )
-from distserver.proxy.upstream_registry import Body
+from distserver.proxy.upstream_registry import STALL_SECONDS, Body
 from distserver.registry.content import Hashes
 
 log = logging.getLogger(__name__)
@@ -40,8 +41,12 @@ CLEAN_TRIES = 4
 class Origin(Protocol):
     """Where a blob comes from."""
 
-    def open(self, start: int) -> Body:
-        """Open the blob from a byte on; the body may begin before. Raises: UpstreamError."""
+    def open(self, start: int, stall_seconds: float = STALL_SECONDS) -> Body:
+        """Open the blob from a byte on; the body may begin before.
+
+            stall_seconds  longest silence in it
+        Raises: UpstreamError.
+        """
 
     def blame(self, mixed: bool) -> None:
         """Take note that what came had the wrong digest.
@@ -104,7 +109,9 @@ class _Filling:
             at = self._writer.hashes.size
             log.info("%s broken off at byte %d: %s", self._lock.partial.directory.name, at, error)
             # The first answer decides whether the upstream is there at all.
-            if not self._came or self._is_late(pause) or self._terms.stopped():
+            if self._came and self._is_late(pause):
+                raise UpstreamStalled(f"it stands still: {error.reason}")
+            if not self._came or self._terms.stopped():
                 raise error
             time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
@@ -158,6 +165,7 @@ class _Filling:
             if self._writer.hashes.size + len(data) > body.size:
                 raise UpstreamLied("more bytes come than the upstream announced")
             self._writer.append(data)
+            self._lock.forget_failure()
             rate.spend(len(data))
             self._note_progress()
             if self._is_late() and self._writer.hashes.size < body.size:

@@ -26,6 +26,7 @@ from distserver.proxy.upstream_errors import (
     QUIET,
     UpstreamBusy,
     UpstreamError,
+    UpstreamStalled,
     UpstreamUnavailable,
 )
 from distserver.proxy.wanted import Wanted
@@ -36,8 +37,9 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.02
 FIRST_SECONDS = 20.0
 """How long a reader waits for the first byte that it wants."""
-NO_ROOM_SECONDS = 10.0
-"""How long a blob that there was no room for is not tried again."""
+LASTING = (NoRoom, UpstreamStalled)
+LASTING_SECONDS = 10.0
+"""How long what trying again would only find again after a wait is taken as it was."""
 FINISH_SECONDS = 120.0
 OFFER_SECONDS = 5.0
 """How often a proved blob is offered to a storage that did not take it."""
@@ -130,8 +132,8 @@ class Flights:
         """
         if ended := self._ended.get(wanted.directory):
             when, error = ended
-            no_room = isinstance(error, NoRoom) and time.monotonic() - when < NO_ROOM_SECONDS
-            if when >= since or no_room:
+            lasting = isinstance(error, LASTING) and time.monotonic() - when < LASTING_SECONDS
+            if when >= since or lasting:
                 raise error
         try:
             lock = Partial(wanted.directory).try_lock()
@@ -147,13 +149,24 @@ class Flights:
             try:
                 self._bring(lock, wanted)
             except (UpstreamError, NoRoom) as exc:
-                level = logging.DEBUG if isinstance(exc, QUIET) else logging.WARNING
-                log.log(level, "%s not fetched: %s", wanted.digest, exc)
-                self._ended.set(wanted.directory, (time.monotonic(), exc))
+                self._note_end(lock, wanted, exc)
             except (OSError, DigestInvalid) as exc:
                 log.error("%s cannot be kept while it comes: %s", wanted.digest, exc)
                 lock.remove()
                 self._ended.set(wanted.directory, (time.monotonic(), NoRoom(str(exc))))
+
+    def _note_end(self, lock: Lock, wanted: Wanted, error: Ended) -> None:
+        """Tell those who wait here and, of an upstream that was asked, all processes."""
+        self._ended.set(wanted.directory, (time.monotonic(), error))
+        if isinstance(error, QUIET):
+            log.debug("%s not fetched: %s", wanted.digest, error)
+            return
+        log.warning("%s not fetched: %s", wanted.digest, error)
+        try:
+            if isinstance(error, UpstreamError):
+                lock.set_failed(error.reason)
+        except OSError as exc:
+            log.debug("the end is not told to other processes: %s", exc)
 
     def _bring(self, lock: Lock, wanted: Wanted) -> None:
         offered = lock.partial.proved_seconds_ago()

@@ -39,6 +39,15 @@ class Following:
             log.warning("a partial blob cannot be read: %s", exc)
             return b""
 
+    @property
+    def idle(self) -> float:
+        """Seconds since a byte came, or a fetch was begun, in whatever process."""
+        try:
+            return self._partial.idle_seconds()
+        except OSError as exc:
+            log.warning("a partial blob cannot be read: %s", exc)
+            return 0.0
+
     def again(self, start: int, end: int) -> bytes:
         """Return bytes that read has returned before, also when the partial is gone now."""
         return os.pread(self._file.fileno(), end - start, start) if self._file else b""

@@ -19,12 +19,14 @@ from distserver.proxy.completion import Completion
 from distserver.proxy.freshness import Freshness
 from distserver.proxy.memory import Memory
 from distserver.proxy.mode import OFFLINE, ONLINE, PREFER_CACHE, Mode
+from distserver.proxy.patience import REVALIDATE_SECONDS, Patience
 from distserver.proxy.sources import Source, Sources, told
-from distserver.proxy.uplink import ASK_SECONDS
+from distserver.proxy.uplink import ASK_SECONDS, Question
 from distserver.proxy.upstream_errors import (
     UpstreamAbsent,
     UpstreamBusy,
     UpstreamError,
+    UpstreamLate,
     UpstreamOffline,
     UpstreamUnavailable,
 )
@@ -34,8 +36,6 @@ from distserver.registry.manifests import Manifests, Pushed, StoredManifest
 
 log = logging.getLogger(__name__)
 
-REVALIDATE_SECONDS = 2.0
-"""How long a client waits for a tag's validation; it goes on without him."""
 ABSENT_SECONDS = 10.0
 BACKGROUND_SECONDS = 300.0
 """In the mode prefer-cache a tag is asked for in the background, this seldom at least."""
@@ -72,6 +72,7 @@ class ProxiedManifests(Manifests):
         self._freshness, self._mode = parts.freshness, parts.mode
         self._counted = parts.metrics
         self._jobs: Jobs[StoredManifest] = Jobs("manifest", MAX_JOBS)
+        self._patience = Patience()
         self._absent: Memory[tuple[str, Reference], bool] = Memory(4096, ABSENT_SECONDS)
 
     def get(self, name: str, reference: Reference) -> StoredManifest:
@@ -117,14 +118,16 @@ class ProxiedManifests(Manifests):
         """
         if self._completion.is_complete(name, held):
             return held
-        self._completion.begin(source, name, held.digest, _parsed(held))
-        if source.uplink.answers():
-            return held
-        digest, here = held.digest, ManifestUnknown("held without all its layers")
+        manifest, digest = _parsed(held), held.digest
+        self._completion.begin(source, name, digest, manifest)
         try:
-            source.uplink.ask(lambda r: r.resolve(source.repository, digest), REVALIDATE_SECONDS)
+            if hindrance := self._completion.hindrance(source, name, manifest):
+                raise UpstreamUnavailable(hindrance)
+            if not source.uplink.answers():
+                question: Question[Digest | None] = lambda r: r.resolve(source.repository, digest)  # noqa: E731
+                source.uplink.ask(question, REVALIDATE_SECONDS)
         except UpstreamError as exc:
-            raise told(exc, here) from exc
+            raise told(exc, ManifestUnknown("held without all its layers")) from exc
         return held
 
     def _validated(
@@ -139,8 +142,10 @@ class ProxiedManifests(Manifests):
         if mode != ONLINE:
             return held
         try:
-            return _result(job, REVALIDATE_SECONDS)
+            return _result(job, self._patience.seconds(source.upstream.name))
         except UpstreamError as exc:
+            if isinstance(exc, UpstreamLate):
+                self._patience.overran(source.upstream.name)
             if isinstance(exc, UpstreamAbsent) and source.upstream.honour_deletes:
                 raise ManifestUnknown(detail={"tag": str(tag)}) from exc
             log.info("%s:%s served stale: %s", name, tag, exc.reason)
@@ -157,6 +162,7 @@ class ProxiedManifests(Manifests):
             if source.upstream.honour_deletes:
                 self._tags.delete(name, tag)
             raise
+        self._patience.answered(source.upstream.name)
         if now == held.digest:
             self._freshness.validated(name, tag)
             return held
@@ -225,7 +231,7 @@ def _result(job: Future[StoredManifest] | None, seconds: float) -> StoredManifes
     if job is None:
         raise UpstreamBusy("as many questions as may be wait for answers already")
     if not wait([job], seconds).done:
-        raise UpstreamUnavailable("the upstream has not answered yet")
+        raise UpstreamLate("the upstream has not answered yet")
     return job.result()
 
 

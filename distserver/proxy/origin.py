@@ -7,7 +7,7 @@ import logging
 from distserver.oci.digests import Digest
 from distserver.proxy.uplink import Uplink
 from distserver.proxy.upstream_errors import UpstreamLied
-from distserver.proxy.upstream_registry import Body, UpstreamRegistry
+from distserver.proxy.upstream_registry import STALL_SECONDS, Body, UpstreamRegistry
 
 log = logging.getLogger(__name__)
 
@@ -25,12 +25,12 @@ class BlobOrigin:
         self._size = size
         self._used: set[str] = set()
 
-    def open(self, start: int) -> Body:
+    def open(self, start: int, stall_seconds: float = STALL_SECONDS) -> Body:
         """See Origin.open."""
         avoid = self._uplink.distrusted(self._digest)
         if len(avoid) == len(self._uplink.places):
             raise UpstreamLied("its bytes were wrong a moment ago")
-        return self._uplink.ask(lambda registry: self._open(registry, start), avoid=avoid)
+        return self._uplink.ask(lambda r: self._open(r, start, stall_seconds), avoid=avoid)
 
     def blame(self, mixed: bool) -> None:
         """See Origin.blame."""
@@ -38,8 +38,8 @@ class BlobOrigin:
             self._uplink.distrust(self._digest, *self._used)
         self._used.clear()
 
-    def _open(self, registry: UpstreamRegistry, start: int) -> Body:
-        body = registry.blob(self._repository, self._digest, start)
+    def _open(self, registry: UpstreamRegistry, start: int, stall_seconds: float) -> Body:
+        body = registry.blob(self._repository, self._digest, start, stall_seconds)
         if self._size not in (None, body.size):
             body.close()
             self._uplink.distrust(self._digest, registry.url)

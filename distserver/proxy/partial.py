@@ -4,6 +4,7 @@
     journal   what of them is on the disk: see PartialWriter
     size      bytes of the whole blob, as the upstream said
     proved    it is whole and has its digest, but the storage did not take it; its chunk hashes
+    failed    why the last fetch of it ended, until bytes come again
     lock      flocked by the one process that fetches; the kernel frees it when that dies
 
 Any number of processes of a node read while one writes. Data that begins anew lies in a new file,
@@ -21,7 +22,10 @@ from typing import BinaryIO, Self
 
 from distserver.proxy.partial_writer import PartialWriter
 
-FILES = ("proved.new", "proved", "data", "journal.new", "journal", "size.new", "size", "lock")
+FILES = (
+    *("failed", "proved.new", "proved", "data", "journal.new", "journal", "size.new", "size"),
+    "lock",
+)
 
 
 class Partial:
@@ -60,6 +64,21 @@ class Partial:
         except FileNotFoundError:
             return None
 
+    def idle_seconds(self) -> float:
+        """How long ago a byte came, or a fetch was begun. Raises: OSError."""
+        times = [_modified(self.data), _modified(self.directory / "lock")]
+        return time.time() - max(times)
+
+    def failure(self, within_seconds: float) -> str | None:
+        """Why the last fetch ended, if that was so lately; None otherwise. Raises: OSError."""
+        path = self.directory / "failed"
+        if not 0 <= time.time() - _modified(path) < within_seconds:
+            return None
+        try:
+            return path.read_text()
+        except FileNotFoundError:
+            return None
+
     def open(self) -> BinaryIO | None:
         """Open the bytes so far for reading; None where there are none. Raises: OSError."""
         try:
@@ -90,6 +109,7 @@ class Lock:
     def __init__(self, partial: Partial, descriptor: int) -> None:
         self.partial = partial
         self._descriptor = descriptor
+        os.utime(descriptor)  # see idle_seconds
 
     def __enter__(self) -> Self:
         return self
@@ -106,6 +126,14 @@ class Lock:
     def forget_size(self) -> None:
         """The size is not known any more. Raises: OSError."""
         (self.partial.directory / "size").unlink(missing_ok=True)
+
+    def set_failed(self, reason: str) -> None:
+        """Tell why the fetch ended. Raises: OSError."""
+        (self.partial.directory / "failed").write_text(reason)
+
+    def forget_failure(self) -> None:
+        """Bytes come again. Raises: OSError."""
+        (self.partial.directory / "failed").unlink(missing_ok=True)
 
     def set_proved(self, chunks: bytes) -> None:
         """Tell readers that the whole is proved, and was offered to the storage now.
@@ -130,3 +158,11 @@ class Lock:
     def writer(self, algorithm: str) -> PartialWriter:
         """Open the partial for appending behind what is good of it. Raises: OSError."""
         return PartialWriter(self.partial.directory, algorithm)
+
+
+def _modified(path: Path) -> float:
+    """Time of a file; 0 where there is none."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

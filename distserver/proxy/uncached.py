@@ -13,6 +13,8 @@ from distserver.proxy.wanted import Wanted
 
 PAUSE_SECONDS = 1.0
 """Between two tries to open it."""
+STALL_SECONDS = 5.0
+"""Shorter than a fetch's: a client waits for these bytes."""
 MAX_BESIDE = 2
 """Readers of a node that may read one blob beside the fetch that fills its partial."""
 
@@ -58,7 +60,7 @@ class Uncached:
         if beside:
             self._take_turn_beside()
         self._held.enter_context(self._wanted.limits.turn(background=False, seconds=PAUSE_SECONDS))
-        body = self._held.enter_context(self._wanted.origin.open(at))
+        body = self._held.enter_context(self._wanted.origin.open(at, STALL_SECONDS))
         self._skip(body, at)
         self._at = at
         return body

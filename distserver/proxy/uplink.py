@@ -35,7 +35,7 @@ ASK_SECONDS = 20.0
 """For one question to all base URLs together."""
 TRY_SECONDS = 0.8
 """How long whoever asks first after a pause waits; the question goes on without it."""
-DISTRUST_SECONDS = 600.0
+DISTRUST_SECONDS = 50.0
 
 
 @dataclass(frozen=True, slots=True)

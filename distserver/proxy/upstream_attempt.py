@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import requests
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ProtocolError
 
 from distserver.proxy.background import in_background
 from distserver.proxy.upstream_errors import UpstreamUnavailable
@@ -117,6 +118,8 @@ class _Watched:
         if attempt:
             attempt.use(self.sock)
         answer = super().getresponse(*args, **options)  # type: ignore[misc]
+        if answer._original_response.msg.defects:
+            raise ProtocolError("the headers broke off")
         self._used = time.monotonic()
         return answer
 

@@ -6,6 +6,7 @@ One requests session a process, shared by its threads. Credentials only leave wh
 from __future__ import annotations
 
 import functools
+import logging
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -109,6 +110,8 @@ def new_session() -> requests.Session:
     """Return a session that adds nothing by itself: no netrc, no cookies, no retries."""
     # Where TLS is not verified the configuration says so; a warning a request helps nobody.
     urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    # It logs URLs, which may carry a signature; what fails is told by our own words.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.CRITICAL)
     session = requests.Session()
     session.trust_env = False
     session.headers.clear()

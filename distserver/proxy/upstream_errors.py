@@ -37,6 +37,14 @@ class UpstreamUnavailable(UpstreamError):
         self.retry_after = retry_after
 
 
+class UpstreamLate(UpstreamUnavailable):
+    """It has not answered in the time that a client waits; the question goes on."""
+
+
+class UpstreamStalled(UpstreamUnavailable):
+    """It answered, and then nothing came for so long that the fetch was given up."""
+
+
 class UpstreamOffline(UpstreamUnavailable):
     """Nobody was asked: the operator wants no traffic."""
 

@@ -105,14 +105,17 @@ class UpstreamRegistry:
         with self._ask("HEAD", f"/v2/{repository}/blobs/{digest}", repository) as answer:
             return _length(answer)
 
-    def blob(self, repository: str, digest: Digest, start: int = 0) -> Body:
+    def blob(
+        self, repository: str, digest: Digest, start: int = 0, stall_seconds: float = STALL_SECONDS
+    ) -> Body:
         """Open a blob from a byte on; an upstream that ignores ranges gives it from 0.
 
+            stall_seconds  longest silence in the body
         The bytes are not checked: whoever keeps them proves the digest of the whole.
         """
         headers = {"Range": f"bytes={start}-"} if start else {}
         path = f"/v2/{repository}/blobs/{digest}"
-        answer = self._ask("GET", path, repository, headers, STALL_SECONDS)
+        answer = self._ask("GET", path, repository, headers, stall_seconds)
         try:
             return _body(answer, start)
         except (UpstreamLied, UpstreamUnavailable):
@@ -212,9 +215,12 @@ def _body(answer: Answer, start: int) -> Body:
         raise UpstreamLied("the blob is sent in another encoding")
     if answer.status == 206:
         match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
-        if not match or int(match[1]) != start or int(match[2]) + 1 != int(match[3]):
+        size = int(match[3]) if match else 0
+        if not match or int(match[1]) != start or int(match[2]) + 1 != size:
             raise UpstreamLied("the range that came is not the one asked for")
-        return Body(int(match[3]), start, answer)
+        if _length(answer) != size - start:
+            raise UpstreamLied("the length is not that of the range")
+        return Body(size, start, answer)
     return Body(_length(answer), 0, answer)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from backends import read_all
@@ -30,11 +30,18 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One tag, or one manifest without a tag, and what is wrong with it."""
+    """One tag, or one manifest without a tag, and what is wrong with it.
+
+    awaited  what of a pulled image has not come yet, which is no damage
+    """
 
     name: str
     digest: Digest
     problems: tuple[str, ...]
+    awaited: tuple[str, ...] = ()
+
+
+AWAITED = "has not come from its upstream yet"
 
 
 def contents(registry: Registry) -> Iterator[Checked]:
@@ -65,9 +72,15 @@ def _images_of(registry: Registry, name: str, damaged: dict[Digest, str]) -> Ite
         yield Image(f"{name}:{tag}", digest, (f"{digest}: the tag waits for it, it is not here",))
     tagged = registry.tags.all(name)
     for tag, digest in sorted(tagged.items()):
-        yield Image(f"{name}:{tag}", digest, tuple(_problems(registry, name, digest, damaged)))
+        yield _image(f"{name}:{tag}", digest, _problems(registry, name, digest, damaged))
     for digest in sorted(registry.manifests.digests(name) - set(tagged.values()), key=str):
-        yield Image(f"{name}@{digest}", digest, tuple(_problems(registry, name, digest, damaged)))
+        yield _image(f"{name}@{digest}", digest, _problems(registry, name, digest, damaged))
+
+
+def _image(name: str, digest: Digest, found: Iterable[str]) -> Image:
+    texts = list(found)
+    problems = tuple(text for text in texts if not text.endswith(AWAITED))
+    return Image(name, digest, problems, tuple(text for text in texts if text.endswith(AWAITED)))
 
 
 def _check(registry: Registry, key: str, digest: Digest) -> Checked:
@@ -109,22 +122,25 @@ def _problems(
     except (ManifestUnknown, ManifestInvalid, Corrupt) as exc:
         yield f"{digest}: {exc}"
         return
+    awaited = AWAITED if stored.pulled else ""
     for descriptor in manifest.blobs:
-        yield from _blob_problems(registry, name, descriptor.digest, damaged)
-    for child in manifest.children:
-        if depth and registry.manifests.has(name, child.digest):
-            yield from _problems(registry, name, child.digest, damaged, depth - 1)
-        else:
-            yield from _blob_problems(registry, name, child.digest, damaged)
+        yield from _blob_problems(registry, name, descriptor.digest, damaged, awaited)
+    here = [c for c in manifest.children if depth and registry.manifests.has(name, c.digest)]
+    for child in here:
+        yield from _problems(registry, name, child.digest, damaged, depth - 1)
+    # Of a pulled index only the members come that a node asked for.
+    for child in () if stored.pulled and here else manifest.children:
+        if child not in here:
+            yield from _blob_problems(registry, name, child.digest, damaged, awaited)
 
 
 def _blob_problems(
-    registry: Registry, name: str, digest: Digest, damaged: dict[Digest, str]
+    registry: Registry, name: str, digest: Digest, damaged: dict[Digest, str], awaited: str
 ) -> Iterator[str]:
     if digest in damaged:
         yield f"{digest}: {damaged[digest]}"
     elif not registry.blobs.has(name, digest):
-        yield f"{digest}: not here"
+        yield f"{digest}: {awaited or 'not here'}"
 
 
 def _digest_of(key: str) -> Digest | None:

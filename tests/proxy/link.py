@@ -34,7 +34,7 @@ class Link:
         self.blamed: list[bool] = []
         self.size = len(data)
 
-    def open(self, start: int) -> Link:
+    def open(self, start: int, stall_seconds: float = 30.0) -> Link:
         self.starts.append(start)
         self.start = start if self.ranges else 0
         self._at, self._left = self.start, self.cut

@@ -60,7 +60,7 @@ def test_PT_17_another_process_goes_on_when_the_link_is_back(tmp_path: Path) -> 
         assert not has(w, LAYER)
         w.down = 0
         wait_for(lambda: has(w, LAYER) and has(w, CONFIG), 20, "completion")
-        wait_for(lambda: not list((w.state / "begun").glob("*/*.json")), 20, "end")
+        wait_for(lambda: not list((w.state / "begun").glob("*/*/*.json")), 20, "end")
 
 
 def test_offline_nothing_is_completed(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ class Upstream:
         self.held_at, self.gate = len(data) + 1, threading.Event()
         self.error: Exception | None = None
 
-    def open(self, start: int) -> Upstream:
+    def open(self, start: int, stall_seconds: float = 30.0) -> Upstream:
         self.opened.append(start)
         if self.error:
             raise self.error

@@ -98,7 +98,7 @@ class World:
     def complete(self) -> None:
         """Begin completion in the background, and wait until nothing is left to do."""
         self.app.extensions["distserver.after_fork"]()
-        wait_for(lambda: not list((self.state / "begun").glob("*/*.json")), 20, "completion")
+        wait_for(lambda: not list((self.state / "begun").glob("*/*/*.json")), 20, "completion")
 
     @property
     def gets(self) -> list[str]:
