@@ -33,6 +33,7 @@ class State:
     failures  in a row
     until     nobody asks before
     grown     when the pause was last made longer
+    overruns  clients that waited in vain for an answer, since the last one came
     contact   the last answer, whatever it said; 0 = never
     error     how the last failure read, and errored when it was
     """
@@ -41,6 +42,7 @@ class State:
     failures: int = 0
     until: float = 0.0
     grown: float = 0.0
+    overruns: int = 0
     boot: str = ""
     contact: float = 0.0
     error: str = ""
@@ -86,9 +88,15 @@ class Breaker:
         """Note an answer that says something about content, a 404 too."""
         with self._lock:
             state = self._refreshed()
-            if state.failures or abs(time.time() - state.contact) > 1:
-                closed = replace(state, failures=0, until=0.0, grown=0.0)
+            if state.failures or state.overruns or abs(time.time() - state.contact) > 1:
+                closed = replace(state, failures=0, until=0.0, grown=0.0, overruns=0)
                 self._write(replace(closed, contact=time.time(), boot=self._boot))
+
+    def overran(self) -> None:
+        """Note that a client waited in vain; the question goes on."""
+        with self._lock:
+            state = self._refreshed()
+            self._write(replace(state, overruns=state.overruns + 1))
 
     def failed(self, error: str, retry_after: float | None = None) -> None:
         """Note that the URL gave no usable answer."""

@@ -17,7 +17,7 @@ from distserver.proxy.following import Following
 from distserver.proxy.proof import Proof
 from distserver.proxy.room import NoRoom
 from distserver.proxy.uncached import Uncached
-from distserver.proxy.upstream_errors import FINAL, UpstreamError, UpstreamUnavailable
+from distserver.proxy.upstream_errors import FINAL, UpstreamError, UpstreamLied, UpstreamUnavailable
 from distserver.proxy.wanted import Wanted
 from distserver.registry.verified import HOLD_BACK_BYTES
 
@@ -119,10 +119,12 @@ class ColdReader:
 
     def _kept_bytes(self, n: int) -> bytes:
         """Bytes that this node has, of the partial or of the stored blob."""
-        data = self._following.read(self._at, n, max(0, self.size - HOLD_BACK_BYTES))
-        if data:
+        if data := self._following.read(self._at, n, self.size):
             return data
-        if self._stored is None and self._flights.stored_size(self._wanted.digest) is not None:
+        stored = None if self._stored else self._flights.stored_size(self._wanted.digest)
+        if stored is not None:
+            if stored != self.size:
+                raise UpstreamLied(f"it has {stored} bytes, {self.size} were announced")
             self._stored = self._flights.stored(self._wanted.digest, self._at, self._stop)
         return self._stored.read(n) if self._stored else b""
 

@@ -26,7 +26,7 @@ from distserver.proxy.manifests import ProxiedManifests
 from distserver.proxy.referrers import ProxiedReferrers
 from distserver.proxy.room import NoRoom
 from distserver.proxy.sources import Source, Sources
-from distserver.proxy.upstream_errors import UpstreamError, UpstreamOffline
+from distserver.proxy.upstream_errors import UpstreamError, UpstreamLied, UpstreamOffline
 from distserver.registry.blobs import Blobs
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,8 @@ LOOK_SECONDS = 0.5
 ELECT_SECONDS = 5.0
 SWEEP_SECONDS = 3600.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 30.0
+LIED_PAUSE_SECONDS = 600.0
+"""Wrong bytes may be gigabytes: nobody asks for them again and again over a thin link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +145,11 @@ class Completer:
         last = self._tries.get(path, FIRST_TRY)
         if task and str(error) != last.error:
             log.info("%s@%s is not complete yet: %s", task.name, task.digest, error)
-        pause = FIRST_PAUSE_SECONDS
-        if not isinstance(error, UpstreamOffline):
-            pause = min(max(2 * last.pause, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+        pause = min(max(2 * last.pause, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+        if isinstance(error, UpstreamOffline):
+            pause = FIRST_PAUSE_SECONDS
+        elif isinstance(error, UpstreamLied):
+            pause = LIED_PAUSE_SECONDS
         self._tries[path] = Try(time.monotonic() + pause, pause, str(error))
 
     def _complete(self, task: Task, source: Source) -> None:

@@ -23,7 +23,7 @@ from distserver.registry.manifests import Manifests, StoredManifest
 
 MAX_DEPTH = 4
 COSIGN = (".sig", ".att", ".sbom")
-HINDERED_SECONDS = 60.0
+HINDERED_SECONDS = 30.0
 """How long an image is not offered after something of it did not come."""
 COMPLETE_SECONDS = 60.0
 """How long the answer that an image is complete is remembered."""
@@ -70,7 +70,7 @@ class Completion:
         for blob in manifest.blobs:
             failure = Partial(source.wanted(blob.digest).directory).failure(HINDERED_SECONDS)
             if failure and not self._blobs.has(name, blob.digest):
-                return failure
+                return failure.reason
         for child in manifest.children:
             if self._manifests.has(name, child.digest):
                 stored = self._manifests.get(name, child.digest)

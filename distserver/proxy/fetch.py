@@ -141,11 +141,11 @@ class _Filling:
             return True
         with self._origin.open(writer.hashes.size) as body:
             self._came = True
-            if known is not None and body.size != known:
+            if body.size < writer.hashes.size:
                 self._lock.forget_size()
                 writer.restart()
                 raise UpstreamUnavailable(f"the blob has {body.size} bytes now, it had {known}")
-            if known is None:
+            if known != body.size:  # the bytes so far may be right all the same
                 self._require_room(body.size)
                 self._lock.set_size(body.size)
             if body.start < writer.hashes.size:
@@ -165,7 +165,7 @@ class _Filling:
             if self._writer.hashes.size + len(data) > body.size:
                 raise UpstreamLied("more bytes come than the upstream announced")
             self._writer.append(data)
-            self._lock.forget_failure()
+            self._lock.progress()
             rate.spend(len(data))
             self._note_progress()
             if self._is_late() and self._writer.hashes.size < body.size:

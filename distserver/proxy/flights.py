@@ -136,6 +136,9 @@ class Flights:
             if when >= since or lasting:
                 raise error
         try:
+            failure = Partial(wanted.directory).failure(LASTING_SECONDS)
+            if failure and failure.stalled:  # in another process
+                raise UpstreamStalled(failure.reason)
             lock = Partial(wanted.directory).try_lock()
         except OSError as exc:
             raise NoRoom(f"the state directory: {exc.strerror}") from exc
@@ -164,7 +167,7 @@ class Flights:
         log.warning("%s not fetched: %s", wanted.digest, error)
         try:
             if isinstance(error, UpstreamError):
-                lock.set_failed(error.reason)
+                lock.set_failed(error.reason, isinstance(error, UpstreamStalled))
         except OSError as exc:
             log.debug("the end is not told to other processes: %s", exc)
 

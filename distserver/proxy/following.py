@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from distserver.proxy.partial import Partial
 from distserver.proxy.upstream_errors import UpstreamLied
+from distserver.registry.verified import HOLD_BACK_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -26,15 +27,15 @@ class Following:
         self._used = False
         self.available, self.grown = 0, time.monotonic()
 
-    def read(self, at: int, n: int, free: int) -> bytes:
+    def read(self, at: int, n: int, size: int) -> bytes:
         """Return up to n bytes from at on; b"" where none are there yet.
 
-            free  bytes from here on wait until the whole is proved
-        A disk that cannot be read has none. Raises: UpstreamLied when what was read of it before
-        proved wrong meanwhile.
+            size  of the whole, as the reader was told; its last 64 KiB wait until all is proved
+        A disk that cannot be read has none. Raises: UpstreamLied when what was read of it before,
+        or the size, proved wrong meanwhile.
         """
         try:
-            return self._read(at, n, free)
+            return self._read(at, n, size)
         except OSError as exc:
             log.warning("a partial blob cannot be read: %s", exc)
             return b""
@@ -57,11 +58,14 @@ class Following:
         if self._file:
             self._file.close()
 
-    def _read(self, at: int, n: int, free: int) -> bytes:
+    def _read(self, at: int, n: int, size: int) -> bytes:
         if not self._look():
             return b""
+        free = max(0, size - HOLD_BACK_BYTES)
         if at >= free and self._partial.proved_seconds_ago() is not None:
-            free = self.available
+            if self.available != size:
+                raise UpstreamLied(f"it has {self.available} bytes, {size} were announced")
+            free = size
         end = min(self.available, free, at + n)
         if end <= at:
             return b""

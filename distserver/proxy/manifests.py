@@ -19,7 +19,6 @@ from distserver.proxy.completion import Completion
 from distserver.proxy.freshness import Freshness
 from distserver.proxy.memory import Memory
 from distserver.proxy.mode import OFFLINE, ONLINE, PREFER_CACHE, Mode
-from distserver.proxy.patience import REVALIDATE_SECONDS, Patience
 from distserver.proxy.sources import Source, Sources, told
 from distserver.proxy.uplink import ASK_SECONDS, Question
 from distserver.proxy.upstream_errors import (
@@ -36,6 +35,8 @@ from distserver.registry.manifests import Manifests, Pushed, StoredManifest
 
 log = logging.getLogger(__name__)
 
+REVALIDATE_SECONDS = 2.0
+"""How long a client waits for a tag's validation; it goes on without him."""
 ABSENT_SECONDS = 10.0
 BACKGROUND_SECONDS = 300.0
 """In the mode prefer-cache a tag is asked for in the background, this seldom at least."""
@@ -72,7 +73,6 @@ class ProxiedManifests(Manifests):
         self._freshness, self._mode = parts.freshness, parts.mode
         self._counted = parts.metrics
         self._jobs: Jobs[StoredManifest] = Jobs("manifest", MAX_JOBS)
-        self._patience = Patience()
         self._absent: Memory[tuple[str, Reference], bool] = Memory(4096, ABSENT_SECONDS)
 
     def get(self, name: str, reference: Reference) -> StoredManifest:
@@ -141,11 +141,12 @@ class ProxiedManifests(Manifests):
         job = self._jobs.start((name, tag), lambda: self._revalidate(source, name, tag, held))
         if mode != ONLINE:
             return held
+        patient = source.uplink.worth_waiting_for()
         try:
-            return _result(job, self._patience.seconds(source.upstream.name))
+            return _result(job, REVALIDATE_SECONDS if patient else 0.0)
         except UpstreamError as exc:
-            if isinstance(exc, UpstreamLate):
-                self._patience.overran(source.upstream.name)
+            if isinstance(exc, UpstreamLate) and patient:
+                source.uplink.overran()
             if isinstance(exc, UpstreamAbsent) and source.upstream.honour_deletes:
                 raise ManifestUnknown(detail={"tag": str(tag)}) from exc
             log.info("%s:%s served stale: %s", name, tag, exc.reason)
@@ -162,7 +163,6 @@ class ProxiedManifests(Manifests):
             if source.upstream.honour_deletes:
                 self._tags.delete(name, tag)
             raise
-        self._patience.answered(source.upstream.name)
         if now == held.digest:
             self._freshness.validated(name, tag)
             return held

@@ -5,7 +5,8 @@
     size      bytes of the whole blob, as the upstream said
     proved    it is whole and has its digest, but the storage did not take it; its chunk hashes
     failed    why the last fetch of it ended, until bytes come again
-    lock      flocked by the one process that fetches; the kernel frees it when that dies
+    lock      flocked by the one process that fetches; the kernel frees it when that dies. Holds the
+              monotonic time of its last progress
 
 Any number of processes of a node read while one writes. Data that begins anew lies in a new file,
 and the old one becomes empty: a reader of the old one sees that its bytes are not continued.
@@ -14,18 +15,36 @@ and the old one becomes empty: a reader of the old one sees that its bytes are n
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
+import struct
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from distserver.proxy.breaker import boot_id
 from distserver.proxy.partial_writer import PartialWriter
 
 FILES = (
     *("failed", "proved.new", "proved", "data", "journal.new", "journal", "size.new", "size"),
     "lock",
 )
+
+
+BEAT_SECONDS = 1.0
+_TIME = struct.Struct("d")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a fetch ended: why, whether it stood still, and when in the monotonic time of a boot."""
+
+    reason: str
+    stalled: bool
+    when: float
+    boot: str
 
 
 class Partial:
@@ -65,19 +84,21 @@ class Partial:
             return None
 
     def idle_seconds(self) -> float:
-        """How long ago a byte came, or a fetch was begun. Raises: OSError."""
-        times = [_modified(self.data), _modified(self.directory / "lock")]
-        return time.time() - max(times)
-
-    def failure(self, within_seconds: float) -> str | None:
-        """Why the last fetch ended, if that was so lately; None otherwise. Raises: OSError."""
-        path = self.directory / "failed"
-        if not 0 <= time.time() - _modified(path) < within_seconds:
-            return None
+        """How long ago a byte came, or a fetch was begun; 0 where none was. Raises: OSError."""
         try:
-            return path.read_text()
+            beat = (self.directory / "lock").read_bytes()
         except FileNotFoundError:
+            return 0.0
+        return time.monotonic() - _TIME.unpack(beat)[0] if len(beat) == _TIME.size else 0.0
+
+    def failure(self, within_seconds: float) -> Failure | None:
+        """How the last fetch ended, if that was so lately; None otherwise. Raises: OSError."""
+        try:
+            failure = Failure(**json.loads((self.directory / "failed").read_text()))
+        except (FileNotFoundError, ValueError, TypeError):
             return None
+        lately = 0 <= time.monotonic() - failure.when < within_seconds
+        return failure if lately and failure.boot == boot_id() else None
 
     def open(self) -> BinaryIO | None:
         """Open the bytes so far for reading; None where there are none. Raises: OSError."""
@@ -109,7 +130,8 @@ class Lock:
     def __init__(self, partial: Partial, descriptor: int) -> None:
         self.partial = partial
         self._descriptor = descriptor
-        os.utime(descriptor)  # see idle_seconds
+        self._beaten = 0.0
+        self.progress()
 
     def __enter__(self) -> Self:
         return self
@@ -127,13 +149,20 @@ class Lock:
         """The size is not known any more. Raises: OSError."""
         (self.partial.directory / "size").unlink(missing_ok=True)
 
-    def set_failed(self, reason: str) -> None:
-        """Tell why the fetch ended. Raises: OSError."""
-        (self.partial.directory / "failed").write_text(reason)
+    def progress(self) -> None:
+        """Tell that a byte came; costs next to nothing but once a second. Raises: OSError."""
+        now = time.monotonic()
+        if now < self._beaten + BEAT_SECONDS:
+            return
+        os.pwrite(self._descriptor, _TIME.pack(now), 0)
+        if self._beaten:  # at the first time nothing has come yet
+            (self.partial.directory / "failed").unlink(missing_ok=True)
+        self._beaten = now
 
-    def forget_failure(self) -> None:
-        """Bytes come again. Raises: OSError."""
-        (self.partial.directory / "failed").unlink(missing_ok=True)
+    def set_failed(self, reason: str, stalled: bool) -> None:
+        """Tell how the fetch ended. Raises: OSError."""
+        failure = Failure(reason, stalled, time.monotonic(), boot_id())
+        (self.partial.directory / "failed").write_text(json.dumps(asdict(failure)))
 
     def set_proved(self, chunks: bytes) -> None:
         """Tell readers that the whole is proved, and was offered to the storage now.
@@ -158,11 +187,3 @@ class Lock:
     def writer(self, algorithm: str) -> PartialWriter:
         """Open the partial for appending behind what is good of it. Raises: OSError."""
         return PartialWriter(self.partial.directory, algorithm)
-
-
-def _modified(path: Path) -> float:
-    """Time of a file; 0 where there is none."""
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0

@@ -35,7 +35,8 @@ ASK_SECONDS = 20.0
 """For one question to all base URLs together."""
 TRY_SECONDS = 0.8
 """How long whoever asks first after a pause waits; the question goes on without it."""
-DISTRUST_SECONDS = 50.0
+OVERRUNS = 3
+DISTRUST_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,20 @@ class Uplink:
         return not self.offline and any(
             place.breaker.answered_within(seconds) for place in self.places
         )
+
+    def worth_waiting_for(self) -> bool:
+        """Whether clients did not wait in vain again and again.
+
+        To the breaker a silent upstream has failed only after the whole deadline of a question.
+        """
+        closed = [place.breaker.state() for place in self.places if place.breaker.closed()]
+        return not closed or any(state.overruns < OVERRUNS for state in closed)
+
+    def overran(self) -> None:
+        """Note that a client waited in vain."""
+        for place in self.places:
+            if place.breaker.closed():
+                place.breaker.overran()
 
     def _ask(self, place: Place, question: Question[T], seconds: float) -> T:
         """Ask one base URL if it may be asked now, and note how it went."""

@@ -111,7 +111,7 @@ def new_session() -> requests.Session:
     # Where TLS is not verified the configuration says so; a warning a request helps nobody.
     urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     # It logs URLs, which may carry a signature; what fails is told by our own words.
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.CRITICAL)
+    logging.getLogger("urllib3").setLevel(logging.CRITICAL)
     session = requests.Session()
     session.trust_env = False
     session.headers.clear()
@@ -250,21 +250,24 @@ def _system_authorities() -> str | bool:
     return ssl.get_default_verify_paths().cafile or True
 
 
+_WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
+    (urllib3.exceptions.NameResolutionError, "its name cannot be resolved"),
+    ((ssl.SSLError, urllib3.exceptions.SSLError), "TLS fails: its certificate is not accepted"),
+    (ConnectionRefusedError, "it refuses connections"),
+    ((urllib3.exceptions.ReadTimeoutError, TimeoutError), "it does not answer"),
+    (urllib3.exceptions.ProtocolError, "the connection broke off"),
+)
+
+
 def _words(error: BaseException) -> str:
     """A failure in words, without the URL, which may carry a signature."""
     chain: BaseException | None = error
     while chain is not None:
-        if isinstance(chain, urllib3.exceptions.NameResolutionError):
-            return "its name cannot be resolved"
-        if isinstance(chain, ssl.SSLError | urllib3.exceptions.SSLError):
-            return "TLS fails: its certificate or protocol is not accepted"
-        if isinstance(chain, ConnectionRefusedError):
-            return "it refuses connections"
         is_new = isinstance(chain, urllib3.exceptions.NewConnectionError)  # it names its cause
         if isinstance(chain, urllib3.exceptions.ConnectTimeoutError) and not is_new:
             return f"no connection within {CONNECT_SECONDS:.0f} s"
-        if isinstance(chain, urllib3.exceptions.ReadTimeoutError | TimeoutError):
-            return "it does not answer"
+        if found := next((words for kinds, words in _WORDS if isinstance(chain, kinds)), None):
+            return found
         inner = next((arg for arg in chain.args if isinstance(arg, BaseException)), None)
         reason = getattr(chain, "reason", None)
         chain = reason if isinstance(reason, BaseException) else inner or chain.__cause__

@@ -12,7 +12,7 @@ import pytest
 
 from distserver.config import UpstreamConfig
 from distserver.proxy import manifests as module
-from distserver.proxy import patience, uplink
+from distserver.proxy import uplink
 from tests.live import wait_for
 from tests.proxy.scripted import Asked, Reply
 from tests.proxy.world import LAYER, TAG, World, digest, image, pull, world
@@ -90,7 +90,7 @@ def test_PT_02_a_slow_upstream_is_waited_for_a_moment_and_asked_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """600 ms of latency, a token, TLS: validation may need longer than a client can wait."""
-    monkeypatch.setattr(patience, "REVALIDATE_SECONDS", 0.1)
+    monkeypatch.setattr(module, "REVALIDATE_SECONDS", 0.1)
     with world(tmp_path, ALWAYS) as w:
         pull(w)
         old, new = w.manifests["v1"], w.tag("v1", image(annotations={"n": "2"}))

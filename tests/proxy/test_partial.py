@@ -18,6 +18,7 @@ from tests.live import wait_for
 from tests.proxy.link import DATA
 
 MIB = 1 << 20
+SIZE = (64 << 10) + 100
 
 
 @pytest.fixture(autouse=True)
@@ -107,15 +108,15 @@ def test_a_note_reads_as_it_was_written() -> None:
 
 def test_a_reader_follows_and_waits_for_the_end(tmp_path: Path) -> None:
     partial, follower = Partial(tmp_path / "p"), Following(tmp_path / "p")
-    assert follower.read(0, 10, 100) == b""
+    assert follower.read(0, 10, SIZE) == b""
     lock = partial.try_lock()
     assert lock
     with lock, lock.writer("sha256") as writer:
-        writer.append(DATA[:200])
-        assert follower.read(0, 1000, 100) == DATA[:100]
-        assert follower.read(100, 1000, 100) == b""
+        writer.append(DATA[:SIZE])
+        assert follower.read(0, 1000, SIZE) == DATA[:100]
+        assert follower.read(100, 1000, SIZE) == b""
         lock.set_proved(b"")
-        assert follower.read(100, 1000, 100) == DATA[100:200]
+        assert follower.read(100, 1000, SIZE) == DATA[100:1100]
     follower.close()
 
 
@@ -126,13 +127,13 @@ def test_a_reader_of_bytes_that_proved_wrong_is_told(tmp_path: Path) -> None:
     assert lock
     with lock, lock.writer("sha256") as writer:
         writer.append(b"wrong" * 100)
-        assert follower.read(0, 10, 1000) == b"wrongwrong"
+        assert follower.read(0, 10, MIB) == b"wrongwrong"
         fresh = Following(tmp_path / "p")
         writer.restart()
         writer.append(DATA[:1000])
         with pytest.raises(UpstreamLied):
-            follower.read(10, 10, 1000)
-        assert fresh.read(0, 10, 1000) == DATA[:10]
+            follower.read(10, 10, MIB)
+        assert fresh.read(0, 10, MIB) == DATA[:10]
     follower.close()
     fresh.close()
 
@@ -143,9 +144,9 @@ def test_a_reader_keeps_what_was_published_meanwhile(tmp_path: Path) -> None:
     assert lock
     with lock, lock.writer("sha256") as writer:
         writer.append(DATA[:1000])
-        assert follower.read(0, 10, 1000) == DATA[:10]
+        assert follower.read(0, 10, MIB) == DATA[:10]
         lock.remove()
-    assert follower.read(10, 10, 1000) == DATA[10:20]
+    assert follower.read(10, 10, MIB) == DATA[10:20]
     follower.close()
 
 
