@@ -34,11 +34,14 @@ conformance: $(READY) $(TOOLS) ## The OCI conformance suite, on one process and 
 test-faults: $(READY) $(TOOLS) ## Kill, cut, fill and damage; TEST_COUNTS=full as in acceptance
 	$(PYTEST) tests/faults
 
+test-links: $(READY) $(TOOLS) ## Bad links, one fetch for many, full and lost storage; TEST_COUNTS=full as in acceptance
+	$(PYTEST) tests/links
+
 bench: $(READY) $(TOOLS) ## Speed against nginx and docker-registry, as ratios of one run
 	PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m tests.bench.run
 
 acceptance: $(READY) $(TOOLS) ## Every table at full counts; records figures for docs/promises.md
-	TEST_COUNTS=full $(MAKE) test conformance test-clients test-faults promises
+	TEST_COUNTS=full $(MAKE) test conformance test-clients test-faults test-links promises
 
 docs: $(READY) ## Render docs/configuration.md from the code
 	$(PY) -m distserver config --markdown > docs/configuration.md
@@ -56,4 +59,4 @@ $(TOOLS): tests/components/install.sh tests/components/requirements.txt $(READY)
 	bash tests/components/install.sh
 	mkdir -p .tools && touch $@
 
-.PHONY: help run test check lint type components test-clients conformance test-faults bench acceptance docs promises
+.PHONY: help run test check lint type components test-clients conformance test-faults test-links bench acceptance docs promises
