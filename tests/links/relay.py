@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import re
+import select
 import socket
 import struct
 import threading
@@ -134,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
         while asked.sent < limit:
             room = relay.room(start + asked.sent)
             data = answer.read(min(room, limit - asked.sent))
-            if not data:
+            if not data or self._is_gone():
                 return
             self._send(asked, data)
         if answer.length:
@@ -146,6 +147,11 @@ class _Handler(BaseHTTPRequestHandler):
             count = self.connection.send(view)
             asked.sent += count
             view = view[count:]
+
+    def _is_gone(self) -> bool:
+        """Whether the peer has closed: what is sent to it now would be counted and lost."""
+        ready, _, _ = select.select([self.connection], [], [], 0)
+        return bool(ready) and self.connection.recv(1, socket.MSG_PEEK) == b""
 
     def _cut(self) -> None:
         self.relay.cuts += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,24 @@ def test_others_are_served_meanwhile(tmp_path: Path, link: Relay, image: Image) 
                 assert impatient.get(layer) == (200, HELD.layer)
             link.release()
     assert all(reading.right for reading in readings)
+
+
+def test_bytes_are_passed_on_as_they_come(tmp_path: Path, link: Relay, image: Image) -> None:
+    """On a slow link a client sees each packet soon, or takes us for dead."""
+    reading = Reading(image.layer, image.size)
+    path = f"{NAME}/blobs/{image.layer}"
+    with ours(tmp_path / "ours", table("docker.io", link.url)) as server:
+        link.hold_at(1)
+        with crowd(1, lambda _: Reader(server.host).read(path, reading)):
+            for offset in (1, 1500, 3000, 100_000, 300_001):
+                link.hold_at(offset)
+                wait_for(partial(has, reading, offset), 5, f"byte {offset}")
+            link.release()
+    assert reading.right
+
+
+def has(reading: Reading, count: int) -> bool:
+    return reading.got == count
 
 
 def report(readings: list[Reading], seconds: float, what: str) -> None:
