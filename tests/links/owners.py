@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.links.ours import Ours
-from tests.live import wait_for
+from tests.live import kill, wait_for
 
 
 def owner_of(server: Ours, digest: str) -> int:
@@ -13,6 +13,13 @@ def owner_of(server: Ours, digest: str) -> int:
     pid = wait_for(lambda: _owner(server, digest), 10, "owner of the fetch")
     assert pid in server.server.workers()
     return pid
+
+
+def kill_owner(server: Ours, digest: str) -> None:
+    """Kill the worker that fetches a blob, and see it gone: then its sockets are closed."""
+    owner = owner_of(server, digest)
+    kill(owner)
+    wait_for(lambda: owner not in server.server.workers(), 10, "end of the worker")
 
 
 def _owner(server: Ours, digest: str) -> int | None:

@@ -12,12 +12,12 @@ import pytest
 from tests.counts import count
 from tests.figures import record
 from tests.links.images import Image, make_image
-from tests.links.ours import Ours, ours, table
-from tests.links.owners import owner_of
+from tests.links.ours import ours, table
+from tests.links.owners import kill_owner, owner_of
 from tests.links.readers import Reader, Reading, crowd
 from tests.links.relay import Relay
 from tests.links.upstream import Upstream
-from tests.live import kill, wait_for
+from tests.live import wait_for
 
 pytestmark = pytest.mark.fault
 
@@ -82,13 +82,6 @@ def test_stopped(tmp_path: Path, link: Relay, image: Image) -> None:
         f"all digests right {seconds:.0f} s after, {resumed(readings)} clients asked again,"
         f" {link.sent(image.layer) / image.size:.2f} x size from upstream",
     )
-
-
-def kill_owner(server: Ours, digest: str) -> None:
-    """Kill the worker that fetches a blob, and see it gone: then its sockets are closed."""
-    owner = owner_of(server, digest)
-    kill(owner)
-    wait_for(lambda: owner not in server.server.workers(), 10, "end of the worker")
 
 
 def path_of(image: Image) -> str:
