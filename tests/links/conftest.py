@@ -1,14 +1,24 @@
-"""Fixtures of the links: a real registry upstream, and a relay before it on loopback."""
+"""Fixtures of the links: a real registry upstream, and relays before it."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 
+from tests.links.netns import Link, a_link
 from tests.links.relay import Relay, relay
 from tests.links.upstream import Upstream, docker_registry
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place behind one link: link.near is the site, the relay at the far end the world."""
+
+    link: Link
+    relay: Relay
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +34,10 @@ def link(upstream: Upstream) -> Iterator[Relay]:
     listener = socket.create_server(("127.0.0.1", 0))
     with relay(upstream.host, listener) as running:
         yield running
+
+
+@pytest.fixture
+def site(upstream: Upstream) -> Iterator[Site]:
+    """A relay before the upstream, at the far end of a link between two network namespaces."""
+    with a_link() as link, relay(upstream.host, link.listener()) as running:
+        yield Site(link, running)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 CHUNK_BYTES = 64 << 10
-SEND_BUFFER_BYTES = 64 << 10
+SEND_BUFFER_BYTES = 32 << 10
 """Small, so that what was sent is nearly what has arrived."""
 BACKEND_SECONDS = 60.0
 HELD_SECONDS = 600.0
