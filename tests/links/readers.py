@@ -56,14 +56,18 @@ class Reader:
         begin = time.monotonic()
         while reading.got < reading.size and time.monotonic() < begin + self.seconds:
             before = reading.got
-            try:
-                self._once(path, reading, begin)
-            except (OSError, http.client.HTTPException) as exc:
-                reading.answers.append(type(exc).__name__)
-            reading.ended.append(time.monotonic())
+            self.once(path, reading, begin)
             if reading.got == before:
                 time.sleep(PAUSE_SECONDS)  # the server is away: no busy loop
         return reading
+
+    def once(self, path: str, reading: Reading, begin: float | None = None) -> None:
+        """Ask once for what is missing, and read what comes; begin = when the reader began."""
+        try:
+            self._ask(path, reading, begin or time.monotonic())
+        except (OSError, http.client.HTTPException) as exc:
+            reading.answers.append(type(exc).__name__)
+        reading.ended.append(time.monotonic())
 
     def get(self, path: str) -> tuple[int, bytes]:
         """Ask once; return status and body. Raises: OSError, HTTPException."""
@@ -75,7 +79,7 @@ class Reader:
         finally:
             connection.close()
 
-    def _once(self, path: str, reading: Reading, begin: float) -> None:
+    def _ask(self, path: str, reading: Reading, begin: float) -> None:
         connection = http.client.HTTPConnection(self.host, timeout=self.silence)
         headers = {"Range": f"bytes={reading.got}-"} if reading.got else {}
         try:
