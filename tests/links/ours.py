@@ -49,14 +49,21 @@ def table(host: str, url: str, more: str = "") -> str:
 
 @contextmanager
 def ours(
-    directory: Path, tables: str, env: dict[str, str] | None = None, storage: Path | None = None
+    directory: Path,
+    tables: str,
+    *arguments: str,
+    env: dict[str, str] | None = None,
+    storage: Path | None = None,
 ) -> Iterator[Ours]:
-    """Run a server with two workers and these tables of upstreams; it has to end well."""
+    """Run a server with two workers and these tables of upstreams; it has to end well.
+
+    arguments  more of the command `serve`
+    """
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / "config.toml"
     file.write_text(tables)
     environ = {"DISTSERVER_CONFIG": str(file), **(env or {})}
-    lent = Ours(start_server(directory, "--workers", "2", env=environ, storage=storage))
+    lent = Ours(start_server(directory, "--workers", "2", *arguments, env=environ, storage=storage))
     try:
         yield lent
         with running(lent.server):

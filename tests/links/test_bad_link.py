@@ -6,6 +6,7 @@ What has come stays: the link is paid for by the byte.
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def test_a_client_that_asks_again(tmp_path: Path, thin: Site, image: Image) -> N
     """It takes up with a Range whatever ends short, as containerd does."""
     reading = Reading(image.layer, image.size)
     path, begin = f"{NAME}/blobs/{image.layer}", time.monotonic()
-    with inside(thin.link.near), ours(tmp_path, table("docker.io", thin.relay.url), ENV) as server:
+    with inside(thin.link.near), proxy(tmp_path, thin) as server:
         client = Reader(server.host, seconds=SECONDS)
         with crowd(1, lambda _: client.read(path, reading), SECONDS):
             restart_twice(server, thin, image)
@@ -65,7 +66,7 @@ def test_a_client_that_asks_again(tmp_path: Path, thin: Site, image: Image) -> N
 def test_nobody_asks_again(tmp_path: Path, thin: Site, image: Image) -> None:
     """Its manifest was pulled: that is enough for the rest to come."""
     begin = time.monotonic()
-    with inside(thin.link.near), ours(tmp_path, table("docker.io", thin.relay.url), ENV) as server:
+    with inside(thin.link.near), proxy(tmp_path, thin) as server:
         client = Reader(server.host)
         assert client.get(f"{NAME}/manifests/v1") == (200, image.manifest)
         restart_twice(server, thin, image)
@@ -75,6 +76,10 @@ def test_nobody_asks_again(tmp_path: Path, thin: Site, image: Image) -> None:
         reading = client.read(f"{NAME}/blobs/{image.layer}", Reading(image.layer, image.size))
         assert reading.right
     report(thin, image, "nobody asks after the restarts", begin)
+
+
+def proxy(directory: Path, thin: Site) -> AbstractContextManager[Ours]:
+    return ours(directory, table("docker.io", thin.relay.url), env=ENV)
 
 
 def restart_twice(server: Ours, thin: Site, image: Image) -> None:
