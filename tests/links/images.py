@@ -1,9 +1,10 @@
-"""Images of one layer of a given size, whose bytes do not compress; the same at every build."""
+"""Images with a layer of a given size, whose bytes do not compress; the same at every build."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -21,9 +22,9 @@ _BLOCK = 512
 class Image:
     """An image for linux/amd64 on disk.
 
-    layer  digest of its only layer
+    layer  digest of its own layer, the last one
     size   bytes of that layer
-    blobs  files of layer and config, by digest
+    blobs  files of layers and config, by digest
     """
 
     manifest: bytes
@@ -38,28 +39,51 @@ class Image:
         return digest_of(self.manifest)
 
 
-def make_image(directory: Path, size: int, seed: object = 0) -> Image:
-    """Make an image whose layer has size bytes, rounded up to whole blocks of 512.
+def make_image(directory: Path, size: int, seed: object = 0, base: Image | None = None) -> Image:
+    """Make an image whose last layer has size bytes, rounded up to whole blocks of 512.
 
     directory  may hold other images already
+    base       an image whose layer lies below its own
     """
     directory.mkdir(parents=True, exist_ok=True)
     layer, size = _layer(directory, -(-size // _BLOCK) * _BLOCK, seed)
-    rootfs = {"type": "layers", "diff_ids": [layer]}
+    files = {layer: directory / layer[7:]}
+    below = [(base.layer, base.size)] if base else []
+    if base:
+        files[base.layer] = base.blobs[base.layer]
+    layers = [*below, (layer, size)]
+    rootfs = {"type": "layers", "diff_ids": [digest for digest, _ in layers]}
     config = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": rootfs}).encode()
-    described = {
+    files[digest_of(config)] = directory / digest_of(config)[7:]
+    files[digest_of(config)].write_bytes(config)
+    manifest = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
-        "config": {"mediaType": _CONFIG, "digest": digest_of(config), "size": len(config)},
-        "layers": [{"mediaType": _LAYER, "digest": layer, "size": size}],
+        "config": _item(_CONFIG, digest_of(config), len(config)),
+        "layers": [_item(_LAYER, *one) for one in layers],
     }
-    files = {digest: directory / digest[7:] for digest in (layer, digest_of(config))}
-    files[digest_of(config)].write_bytes(config)
-    return Image(json.dumps(described).encode(), layer, size, files)
+    return Image(json.dumps(manifest).encode(), layer, size, files)
+
+
+def write_layout(image: Image, directory: Path, tag: str, name: str = "") -> None:
+    """Write an image as an OCI layout; name = its full name, as containerd imports it."""
+    blobs = directory / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    for digest, path in image.blobs.items():
+        os.link(path, blobs / digest[7:])
+    (blobs / image.digest[7:]).write_bytes(image.manifest)
+    marks = {"org.opencontainers.image.ref.name": tag, "io.containerd.image.name": name or tag}
+    top = {**_item(MANIFEST, image.digest, len(image.manifest)), "annotations": marks}
+    (directory / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [top]}))
+    (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
 
 
 def digest_of(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def _item(media_type: str, digest: str, size: int) -> dict[str, object]:
+    return {"mediaType": media_type, "digest": digest, "size": size}
 
 
 def _layer(directory: Path, size: int, seed: object) -> tuple[str, int]:
