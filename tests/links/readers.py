@@ -92,12 +92,11 @@ class Reader:
             connection.close()
 
     def _take(self, answer: http.client.HTTPResponse, reading: Reading, begin: float) -> None:
-        buffer = memoryview(bytearray(READ_BYTES))
-        while count := answer.readinto(buffer):
+        while data := answer.read1(READ_BYTES):
             if reading.first is None:
                 reading.first = time.monotonic() - begin
-            reading.hash.update(buffer[:count])
-            reading.got += count
+            reading.hash.update(data)
+            reading.got += len(data)
 
 
 @contextmanager
