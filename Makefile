@@ -25,8 +25,8 @@ type: $(READY) ## Static types, strict
 
 components: $(TOOLS) ## Install the real clients and servers that the suites below drive (apt, Go)
 
-test-clients: $(READY) $(TOOLS) ## Push and pull with skopeo, podman, docker, containerd, crane, oras, helm …
-	$(PYTEST) tests/clients
+test-clients: $(READY) $(TOOLS) ## Push and pull with skopeo, podman, docker, containerd, crane, oras, helm …, also as nodes
+	$(PYTEST) tests/clients tests/nodes
 
 conformance: $(READY) $(TOOLS) ## The OCI conformance suite, on one process and on three
 	PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m tests.conformance.run
@@ -34,7 +34,7 @@ conformance: $(READY) $(TOOLS) ## The OCI conformance suite, on one process and 
 test-faults: $(READY) $(TOOLS) ## Kill, cut, fill and damage; TEST_COUNTS=full as in acceptance
 	$(PYTEST) tests/faults
 
-test-links: $(READY) $(TOOLS) ## Bad links, one fetch for many, full and lost storage; TEST_COUNTS=full as in acceptance
+test-links: $(READY) $(TOOLS) ## Bad links, one fetch for many, offline, full or lost storage; TEST_COUNTS=full
 	$(PYTEST) tests/links
 
 bench: $(READY) $(TOOLS) ## Speed against nginx and docker-registry, as ratios of one run
