@@ -62,6 +62,19 @@ def name_of(registry: str) -> str:
     return f"{registry}/{REPOSITORIES[registry]}:{TAG}"
 
 
+def name_hub(server: Ours) -> str:
+    """Give our server a second name, under which all requests are meant for docker.io; return it.
+
+    Who sends no `ns` needs it: docker with registry-mirrors, pushes of containerd before 2.3.
+    """
+    name = f"localhost:{server.server.port}"
+    file = Path(server.server.env["DISTSERVER_CONFIG"])
+    head = '[upstream."docker.io"]\n'
+    file.write_text(file.read_text().replace(head, f'{head}hosts = ["{name}"]\n'))
+    server.stop_and_start()
+    return name
+
+
 @pytest.fixture(scope="session")
 def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Upstream]]:
     """The real registries behind the names."""

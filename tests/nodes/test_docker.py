@@ -17,12 +17,9 @@ from tests.clients.run import Client
 from tests.figures import record
 from tests.links.images import Image
 from tests.links.upstream import Upstream
-from tests.nodes.conftest import TAG, World, name_of
+from tests.nodes.conftest import TAG, World, name_hub, name_of
 
 pytestmark = pytest.mark.client
-
-KEY = "hosts"
-"""Of an upstream's table: host[:port] under which requests without `ns` are meant for it."""
 
 
 def pulled(docker: Client, name: str) -> bool:
@@ -45,8 +42,7 @@ def test_images_of_others(world: World, backends: Mapping[str, Upstream], tmp_pa
     """team/app could be ours as well: a name of its own for the mirror makes it clear."""
     image = world.images["quay.io"]
     backends["docker.io"].push(image, "team/app", TAG)
-    mirror = f"localhost:{world.server.server.port}"
-    configure(world, f'{KEY} = ["{mirror}"]')
+    mirror = name_hub(world.server)
     with engine(tmp_path / "d", {"registry-mirrors": [f"http://{mirror}"]}) as docker:
         for name in (f"team/app:{TAG}", f"app:{TAG}"):
             assert pulled(docker, name)
@@ -66,14 +62,6 @@ def test_in_path(world: World, tmp_path: Path) -> None:
         for registry, image in world.images.items():
             assert pulled(docker, world.in_path(registry))
             assert world.relays[registry].sent(image.layer) == image.size
-
-
-def configure(world: World, line: str) -> None:
-    """Add a line to the table of docker.io, and start our server again."""
-    file = Path(world.server.server.env["DISTSERVER_CONFIG"])
-    head = '[upstream."docker.io"]\n'
-    file.write_text(file.read_text().replace(head, f"{head}{line}\n"))
-    world.server.stop_and_start()
 
 
 def sent(world: World, image: Image) -> None:

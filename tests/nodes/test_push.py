@@ -22,6 +22,7 @@ from tests.links.ours import Ours, ours, table
 from tests.links.readers import Reader, Reading
 from tests.links.relay import Relay
 from tests.nodes import pushers
+from tests.nodes.conftest import name_hub
 
 pytestmark = pytest.mark.client
 
@@ -29,6 +30,7 @@ NAME = "docker.io/library/app"
 STATES = ("reachable", "refusing", "silent", "offline")
 ENV = {"DISTSERVER_TAG_TTL_SECONDS": "0"}
 """A tag that is not pinned is asked for at every pull."""
+MIRROR = 'server = "{url}"\n[host."{url}"]\n  capabilities = ["pull", "resolve", "push"]\n'
 CLIENTS = ("skopeo", "podman", "docker", "ctr", "crane")
 SLOW = ("podman", "docker")[: count(2, 0)]
 """Not tried with a silent upstream, which takes its time, where counts are reduced."""
@@ -122,6 +124,19 @@ def test_by_namespace(
     digest = pushers.by_namespace(image, server.server, "docker.io", "library/app")
     assert_pinned(server, digest, image)
     report("requests of containerd 2.3 with ns", state)
+
+
+@pytest.mark.parametrize("state", ["reachable", "offline"])
+def test_by_mirror(
+    tmp_path: Path, images: Mapping[str, Image], server: Ours, state: str, node: Node
+) -> None:
+    """containerd before 2.3: its push names no registry, so the mirror has a name of its own."""
+    image = make_image(tmp_path / "own", 100_000, "mirror", base=images["docker.io"])
+    url = f"http://{name_hub(server)}"
+    node.write_hosts("docker.io", MIRROR.format(url=url))
+    push = pushers.by_ctr(node, "--hosts-dir", node.certs)
+    assert_pinned(server, push(image, f"{NAME}:v1", tmp_path / "scratch"), image)
+    report("ctr 1.6, hosts.toml with push and a name for docker.io", state)
 
 
 def assert_pinned(server: Ours, digest: str, image: Image) -> None:
