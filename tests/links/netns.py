@@ -23,6 +23,7 @@ from tests.components.require import require
 FAR_ADDRESS, NEAR_ADDRESS = "10.231.0.1", "10.231.0.2"
 MTU = 1500
 """With large segments, as loopback and fresh veth have them, a token bucket lets nothing pass."""
+_ESTABLISHED = "01"
 _CLONE_NEWNET = 0x40000000
 _OFFLOADS = ("tso", "gso", "gro")
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -59,6 +60,14 @@ class Link:
             text = Path("/proc/thread-self/net/snmp").read_text()
         names, values = (line.split() for line in text.splitlines() if line.startswith("Udp:"))
         return int(values[names.index("OutDatagrams")])
+
+    def connections(self) -> int:
+        """TCP connections from near to far that are established now."""
+        far = socket.inet_aton(FAR_ADDRESS)[::-1].hex().upper()
+        with inside(self.near):
+            lines = Path("/proc/thread-self/net/tcp").read_text().splitlines()[1:]
+        rows = (line.split() for line in lines)
+        return sum(row[2].startswith(far) and row[3] == _ESTABLISHED for row in rows)
 
     def listener(self) -> socket.socket:
         """A bound socket at the far end, on a free port."""
