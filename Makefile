@@ -25,8 +25,8 @@ type: $(READY) ## Static types, strict
 
 components: $(TOOLS) ## Install the real clients and servers that the suites below drive (apt, Go)
 
-test-clients: $(READY) $(TOOLS) ## Push and pull with skopeo, podman, docker, containerd, crane, helm …; the page in a browser
-	$(PYTEST) tests/clients tests/browser
+test-clients: $(READY) $(TOOLS) ## Push and pull with skopeo, podman, docker, containerd, crane, helm …; nodes; the page in a browser
+	$(PYTEST) tests/clients tests/nodes tests/browser
 
 conformance: $(READY) $(TOOLS) ## The OCI conformance suite, on one process and on three
 	PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m tests.conformance.run
@@ -37,11 +37,14 @@ test-faults: $(READY) $(TOOLS) ## Kill, cut, fill and damage; TEST_COUNTS=full a
 test-upstreams: $(READY) $(TOOLS) ## Each fault of an upstream, with real clients; TEST_COUNTS=full as in acceptance
 	$(PYTEST) tests/upstreams
 
+test-links: $(READY) $(TOOLS) ## Bad links, one fetch for many, offline, full or lost storage; TEST_COUNTS=full
+	$(PYTEST) tests/links
+
 bench: $(READY) $(TOOLS) ## Speed against nginx and docker-registry, as ratios of one run
 	PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m tests.bench.run
 
 acceptance: $(READY) $(TOOLS) ## Every table at full counts; records figures for docs/promises.md
-	TEST_COUNTS=full $(MAKE) test conformance test-clients test-faults test-upstreams promises
+	TEST_COUNTS=full $(MAKE) test conformance test-clients test-faults test-upstreams test-links promises
 
 docs: $(READY) ## Render docs/configuration.md from the code
 	$(PY) -m distserver config --markdown > docs/configuration.md
@@ -59,4 +62,4 @@ $(TOOLS): tests/components/install.sh tests/components/requirements.txt $(READY)
 	bash tests/components/install.sh
 	mkdir -p .tools && touch $@
 
-.PHONY: help run test check lint type components test-clients conformance test-faults test-upstreams bench acceptance docs promises
+.PHONY: help run test check lint type components test-clients conformance test-faults test-upstreams test-links bench acceptance docs promises

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from cri_api.v1 import api_pb2, api_pb2_grpc
 
 from tests.clients.run import Client, daemon
 
-PULL_SECONDS = 90
+PULL_SECONDS = 120.0
 _CONFIGURATION = """\
 version = 2
 root = "{root}/root"
@@ -48,13 +48,18 @@ class Containerd:
     """A running containerd.
 
     root     directory of its socket c.sock and all its state
-    ctr      its command-line client, in a namespace of its own
+    ctr      its command-line client, in the namespace of Kubernetes
     service  images by CRI
     """
 
     root: Path
     ctr: Client
     service: api_pb2_grpc.ImageServiceStub
+
+    @property
+    def certs(self) -> str:
+        """Directory of the hosts.toml files, for ctr's --hosts-dir."""
+        return str(self.root / "certs.d")
 
     def hosts(self, registry: str, text: str) -> None:
         """Say where a registry's images are pulled from; `_default` is for all others."""
@@ -69,24 +74,41 @@ class Containerd:
         request = api_pb2.PullImageRequest(image=api_pb2.ImageSpec(image=image))
         return str(self.service.PullImage(request, timeout=seconds).image_ref)
 
+    def pulled(self, image: str, seconds: float = PULL_SECONDS) -> list[str]:
+        """Pull by CRI; return the repository digests it has then. Raises: grpc.RpcError."""
+        spec = api_pb2.ImageSpec(image=self.pull(image, seconds))
+        found = self.service.ImageStatus(api_pb2.ImageStatusRequest(image=spec), timeout=seconds)
+        return list(found.image.repo_digests)
+
+    def forget_all(self) -> None:
+        """Remove all images and their content, so that the next pull asks for everything."""
+        if names := self.ctr("images", "list", "--quiet").split():
+            self.ctr("images", "remove", "--sync", *names)
+
     def forget(self, image: str, digests: Sequence[str]) -> None:
         """Remove an image and its content, so that the next pull asks for every byte again."""
         request = api_pb2.RemoveImageRequest(image=api_pb2.ImageSpec(image=image))
         self.service.RemoveImage(request, timeout=PULL_SECONDS)
         # What the collector has taken already is not there; the rest must go now.
-        self.ctr.attempt("--namespace", "k8s.io", "content", "rm", *digests)
+        self.ctr.attempt("content", "rm", *digests)
 
 
 @contextmanager
-def running_containerd(root: Path) -> Iterator[Containerd]:
-    """Run a containerd that keeps everything in a directory."""
+def running_containerd(root: Path, hosts: Mapping[str, str] | None = None) -> Iterator[Containerd]:
+    """Run a containerd that keeps everything in a directory.
+
+    hosts  text of hosts.toml by registry, or `_default`
+    """
     (root / "certs.d").mkdir(parents=True, exist_ok=True)
     (root / "config.toml").write_text(_CONFIGURATION.format(root=root))
     socket = root / "c.sock"
-    ctr = Client("ctr", root / "home", "--address", str(socket), "--namespace", "test")
+    ctr = Client("ctr", root / "home", "--address", str(socket), "--namespace", "k8s.io")
     command = ("containerd", "--config", str(root / "config.toml"))
     with (
         daemon(root, lambda: ctr.attempt("version").returncode == 0, *command),
         grpc.insecure_channel(f"unix://{socket}") as channel,
     ):
-        yield Containerd(root, ctr, api_pb2_grpc.ImageServiceStub(channel))
+        made = Containerd(root, ctr, api_pb2_grpc.ImageServiceStub(channel))
+        for registry, text in (hosts or {}).items():
+            made.hosts(registry, text)
+        yield made

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from tests.clients.conftest import NAME, PASSWORD, Show
+from tests.clients.engine import engine
 from tests.clients.registry import digest_of
-from tests.clients.run import Client, daemon
+from tests.clients.run import Client
 from tests.components.images import DOCKER, Image
 from tests.live import Server
 
@@ -20,18 +21,8 @@ _PUSHED = re.compile(r"digest: (sha256:[0-9a-f]{64})")
 
 @pytest.fixture(scope="module")
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """The docker command, and its engine; 127.0.0.0/8 is insecure to it by default."""
-    root = tmp_path_factory.mktemp("docker")
-    (root / "daemon.json").write_text("{}")
-    where = f"unix://{root / 'd.sock'}"
-    client = Client("docker", root / "home", "--host", where)
-    command = (
-        *("dockerd", "--config-file", str(root / "daemon.json"), "--host", where),
-        *("--data-root", str(root / "data"), "--exec-root", str(root / "exec")),
-        *("--pidfile", str(root / "pid"), "--storage-driver", "vfs", "--bridge", "none"),
-        *("--iptables=false", "--ip6tables=false", "--ip-forward=false"),
-    )
-    with daemon(root, lambda: client.attempt("info").returncode == 0, *command):
+    """The docker command, with an engine of its own."""
+    with engine(tmp_path_factory.mktemp("docker"), {}) as client:
         yield client
 
 
