@@ -18,6 +18,7 @@ from distserver.api.health import Probe
 from distserver.api.recent import Recent
 from distserver.config import DEFAULT_STORAGE, Config, is_loopback, load
 from distserver.metrics import Metrics, metrics_directory
+from distserver.proxy import silence
 from distserver.proxy.connect import connector, upstreams_of
 from distserver.proxy.mode import Mode
 from distserver.proxy.namespaces import Namespaces
@@ -66,6 +67,7 @@ def create_app(config: Config | None = None, metrics: Metrics | None = None) -> 
     def after_fork() -> None:
         janitor.start(registry.backend, registry.uploads, config.upload_expiry_seconds)
         made.completer.start()
+        silence.keep(mode)
 
     app.extensions["distserver.after_fork"] = after_fork
     app.extensions["distserver.before_exit"] = made.completer.stop

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Response, current_app, request
+from flask import Response, current_app, g, request
 
 from distserver.api.base import blueprint, describe, registry, require_deletes
 from distserver.api.body import read_limited
@@ -68,12 +68,22 @@ def delete_manifest(name: str, reference: str) -> Response:
 
 
 def _get(name: str, reference: Reference) -> StoredManifest:
+    manifests = registry().manifests
     try:
-        return registry().manifests.get(name, reference)
+        return manifests.held(name, reference) if _pushes() else manifests.get(name, reference)
     except ManifestUnknown:
         if not registry().catalog.knows(name):
             raise NameUnknown(detail={"name": name}) from None
         raise
+
+
+def _pushes() -> bool:
+    """Whether this is containerd's question before a push: by HEAD, for one type and any other.
+
+    It decides whether a push has to bring the manifest, so it is told of what is stored here.
+    """
+    kinds = [kind.strip() for kind in request.headers.get("Accept", "").split(",")]
+    return request.method == "HEAD" and g.may_push and len(kinds) == 2 and kinds[1] == "*/*"
 
 
 def _tags(reference: Reference) -> list[Tag]:

@@ -108,7 +108,7 @@ class ProxiedManifests(Manifests):
         return pushed
 
     def held(self, name: str, reference: Reference) -> StoredManifest:
-        """Return what is held, asking nobody. Raises: as Manifests.get."""
+        """See Manifests.held. Asks no upstream."""
         return super().get(name, reference)
 
     def _offered(self, source: Source, name: str, held: StoredManifest) -> StoredManifest:

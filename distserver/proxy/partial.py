@@ -109,12 +109,15 @@ class Partial:
 
     def try_lock(self) -> Lock | None:
         """Become its writer; None while another process, or thread, is. Raises: OSError."""
-        self.directory.mkdir(parents=True, exist_ok=True)
         path = self.directory / "lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            return None  # the last writer removes the directory just now
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The last writer may have removed the directory between our open and our lock.
+            # It may also have done so between our open and our lock.
             if os.fstat(descriptor).st_ino == path.stat().st_ino:
                 return Lock(self, descriptor)
         except (BlockingIOError, FileNotFoundError):

@@ -15,7 +15,7 @@ from distserver.proxy.breaker import Breaker
 from distserver.proxy.limits import Limits
 from distserver.proxy.memory import Memory
 from distserver.proxy.mode import Mode
-from distserver.proxy.upstream_attempt import bounded, discard
+from distserver.proxy.upstream_attempt import WIRE, bounded, discard
 from distserver.proxy.upstream_errors import (
     UpstreamAbsent,
     UpstreamError,
@@ -75,8 +75,8 @@ class Uplink:
             avoid  base URLs that are not asked
         What only some of them lack is unavailable, not absent. Raises: UpstreamError.
         """
-        if self.offline:
-            raise UpstreamOffline("the mode is offline")
+        self._require_online()
+        WIRE.allow()
         deadline, failure = time.monotonic() + seconds, UpstreamError("")
         asked = [place for place in self.places if place.registry.url not in avoid]
         for number, place in enumerate(asked):
@@ -134,6 +134,7 @@ class Uplink:
         try:
             answer = bounded(lambda: question(place.registry), seconds)
         except UpstreamUnavailable as exc:
+            self._require_online()  # else it was cut on purpose
             place.breaker.failed(exc.reason, exc.retry_after)
             self._count("unavailable")
             raise
@@ -144,6 +145,10 @@ class Uplink:
         place.breaker.succeeded()
         self._count("ok")
         return answer
+
+    def _require_online(self) -> None:
+        if self.offline:
+            raise UpstreamOffline("the mode is offline")
 
     def _count(self, result: str) -> None:
         self._metrics.upstream_requests.labels(self.upstream.name, result).inc()

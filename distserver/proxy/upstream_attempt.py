@@ -7,12 +7,14 @@ time is over its sockets are shut down, and its caller is told.
 
 from __future__ import annotations
 
+import http.client
 import socket
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
+from weakref import WeakSet
 
 import requests
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -29,6 +31,40 @@ CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 30.0
 """A connection that was idle for longer is not used again: a link may have swallowed it."""
 NEVER = float("inf")
+
+
+class Wire:
+    """All connections of this process to upstreams: cut at once when no traffic is wanted."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._is_cut = False
+
+    def require(self) -> None:
+        """Refuse to connect while it is cut. Raises: ProtocolError."""
+        if self._is_cut:
+            raise ProtocolError("no traffic is wanted")
+
+    def add(self, used: socket.socket) -> None:
+        """Take note of a connection. Raises: ProtocolError."""
+        with self._lock:
+            self._sockets.add(used)
+        self.require()
+
+    def allow(self) -> None:
+        """Let connections be made again."""
+        self._is_cut = False
+
+    def cut(self) -> None:
+        """Cut all connections, and let no new one be made until allow."""
+        with self._lock:
+            self._is_cut, sockets = True, list(self._sockets)
+        for used in sockets:
+            _shut_down(used)
+
+
+WIRE = Wire()
 
 
 class Attempt:
@@ -60,10 +96,15 @@ class Attempt:
         """Shut its sockets down, so that whoever waits on one wakes up."""
         self._ended = True
         for used in self._sockets:
-            try:
-                socket.socket.shutdown(used, socket.SHUT_RDWR)  # also under TLS, as it stands
-            except OSError:
-                continue  # closed already
+            _shut_down(used)
+
+
+def _shut_down(used: socket.socket) -> None:
+    """Wake up whoever waits on a connection."""
+    try:
+        socket.socket.shutdown(used, socket.SHUT_RDWR)  # also under TLS, as it stands
+    except OSError:
+        return  # closed already
 
 
 def bounded(question: Callable[[], T], seconds: float) -> T:
@@ -100,9 +141,39 @@ def discard(future: Future[Any]) -> None:
         answer.close()
 
 
+class _Lines:
+    """The lines of a file; last = the one that was read last, b"" where it ended."""
+
+    def __init__(self, file: Any) -> None:
+        self.file, self.last = file, b""
+
+    def readline(self, limit: int = -1) -> bytes:
+        self.last = self.file.readline(limit)
+        return self.last
+
+    def close(self) -> None:
+        self.file.close()
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer whose headers came to their end: http.client takes a cut for one."""
+
+    def begin(self) -> None:
+        lines = _Lines(self.fp)
+        self.fp = cast(Any, lines)
+        try:
+            super().begin()
+        finally:
+            if cast(Any, self.fp) is lines:
+                self.fp = lines.file
+        if not lines.last:
+            raise http.client.IncompleteRead(b"")
+
+
 class _Watched:
     """What our connections add to urllib3's: they belong to an attempt, and grow old."""
 
+    response_class: Any = _Response
     sock: Any
     _used = 0.0
 
@@ -110,7 +181,9 @@ class _Watched:
         attempt = getattr(Attempt.current, "value", None)
         if attempt:
             attempt.begin_connecting()
+        WIRE.require()
         super().connect()  # type: ignore[misc]
+        WIRE.add(self.sock)
         self._used = time.monotonic()
 
     def getresponse(self, *args: Any, **options: Any) -> Any:
@@ -118,8 +191,6 @@ class _Watched:
         if attempt:
             attempt.use(self.sock)
         answer = super().getresponse(*args, **options)  # type: ignore[misc]
-        if answer._original_response.msg.defects:
-            raise ProtocolError("the headers broke off")
         self._used = time.monotonic()
         return answer
 

@@ -57,7 +57,12 @@ class Hashes:
             self._whole.update(data)
             self._update_chunks(memoryview(data))
             return
-        whole = _threads().submit(self._whole.update, data)
+        try:
+            whole = _threads().submit(self._whole.update, data)
+        except RuntimeError:  # the process ends while a fetch goes on: no thread is lent any more
+            self._whole.update(data)
+            self._update_chunks(memoryview(data))
+            return
         self._update_chunks(memoryview(data))
         whole.result()
 

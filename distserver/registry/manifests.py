@@ -89,6 +89,10 @@ class Manifests:
         stored = self._by_record(name, current.digest, current.record)
         return replace(stored, warning=NOT_ARRIVED) if current.stale else stored
 
+    def held(self, name: str, reference: Reference) -> StoredManifest:
+        """As get, of what is stored here and nowhere else: whether a push has to bring it."""
+        return self.get(name, reference)
+
     def has(self, name: str, digest: Digest) -> bool:
         """Whether this repository has the manifest. Raises: Unavailable."""
         return bool(self._records.read(layout.manifest_records(name, digest)).live)

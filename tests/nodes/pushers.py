@@ -100,7 +100,8 @@ def by_namespace(image: Image, server: Server, ns: str, repository: str) -> str:
         done = server.request("PUT", where, data=path.read_bytes())
         assert done.status_code == 201, (where, done.text)
     there = f"{base}/manifests/{TAG}?{query}"
-    found = server.request("HEAD", there).status_code
+    accept = {"Accept": f"{image.media_type}, */*"}
+    found = server.request("HEAD", there, headers=accept).status_code
     assert found in (200, 404), found
     kind = {"Content-Type": image.media_type}
     done = server.request("PUT", there, data=image.manifest, headers=kind)

@@ -52,7 +52,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]:
 
 @pytest.fixture(scope="module")
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    with engine(tmp_path_factory.mktemp("d")) as client:
+    with engine(tmp_path_factory.mktemp("d"), {}) as client:
         yield client
 
 

@@ -13,7 +13,8 @@ import requests
 
 from distserver.oci.names import Tag
 from distserver.proxy import upstream_attempt
-from distserver.proxy.upstream_attempt import bounded
+from distserver.proxy.background import in_background
+from distserver.proxy.upstream_attempt import WIRE, bounded
 from distserver.proxy.upstream_errors import UpstreamUnavailable
 from tests.live import wait_for
 from tests.proxy.scripted import a_session, client
@@ -116,3 +117,38 @@ def test_nothing_is_left_running(session: requests.Session) -> None:
         bounded(lambda: client(session, url).resolve("a", LATEST), 0.1)
     running = lambda: [t for t in threading.enumerate() if t.name == "ask an upstream"]  # noqa: E731
     wait_for(lambda: not running(), 10, "end of the question")
+
+
+def test_no_traffic_means_none(session: requests.Session) -> None:
+    """What waits is cut, and nothing new is opened until it is allowed."""
+    with dripping(b"x", 0.02) as (url, left):
+        registry = client(session, url)
+        failed = in_background(lambda: bounded(lambda: registry.resolve("a", LATEST), 30), "test")
+        wait_for(lambda: any(s.fileno() >= 0 for s in WIRE._sockets), 10, "connection")
+        WIRE.cut()
+        try:
+            with pytest.raises(UpstreamUnavailable):
+                failed.result(5)
+            assert left.wait(5)
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                quiet = f"http://127.0.0.1:{server.getsockname()[1]}"
+                with pytest.raises(UpstreamUnavailable):
+                    bounded(lambda: client(session, quiet).resolve("a", LATEST), 5)
+                server.settimeout(0.1)
+                with pytest.raises(TimeoutError):
+                    server.accept()
+        finally:
+            WIRE.allow()
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nContent-Le", b"HTTP/1.1 200 OK\r\nA: b\r\n"])
+def test_headers_that_break_off_are_no_answer(session: requests.Session, head: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        registry = client(session, f"http://127.0.0.1:{server.getsockname()[1]}")
+        failed = in_background(lambda: registry.resolve("a", LATEST), "test")
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(head)
+        with pytest.raises(UpstreamUnavailable, match="broke off"):
+            failed.result(10)
