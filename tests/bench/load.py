@@ -57,13 +57,32 @@ def heads(port: int, path: str, seconds: float) -> float:
 
 def pull(port: int, path: str, streams: int, size: int) -> float:
     """GET a body of size bytes in each of some streams, throwing it away; return bytes read."""
+    return float(size * len(first_bytes(port, path, streams, size)))
+
+
+def first_bytes(port: int, path: str, streams: int, size: int) -> list[float]:
+    """Do what pull does; return how many seconds each stream waited for its first byte."""
     return _parallel(streams, lambda: _discard(port, path, size))
+
+
+def get(port: int, path: str) -> bytes:
+    """GET a body. Raises: RuntimeError if there is none."""
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
+    try:
+        client.request("GET", path, headers={"Accept": ACCEPT})
+        answer = client.getresponse()
+        body = answer.read()
+    finally:
+        client.close()
+    if answer.status != 200:
+        raise RuntimeError(f"GET {path}: {answer.status} {body[:1000]!r}")
+    return body
 
 
 def push(port: int, repository: str, bodies: list[tuple[bytes, str]], chunked: bool) -> float:
     """Push each (body, digest) by a client of its own, all at once; return bytes sent."""
     waiting = list(bodies)
-    return _parallel(len(bodies), lambda: push_blob(port, repository, *waiting.pop(), chunked))
+    return sum(_parallel(len(bodies), lambda: push_blob(port, repository, *waiting.pop(), chunked)))
 
 
 def push_blob(port: int, repository: str, body: bytes, digest: str, chunked: bool = False) -> float:
@@ -83,7 +102,12 @@ def push_blob(port: int, repository: str, body: bytes, digest: str, chunked: boo
 def fresh_body(size: int) -> tuple[bytes, str]:
     """Return a body that was never sent before, and its digest."""
     body = os.urandom(1 << 20) * (size >> 20)
-    return body, "sha256:" + hashlib.sha256(body).hexdigest()
+    return body, digest_of(body)
+
+
+def digest_of(body: bytes) -> str:
+    """Return the SHA-256 digest of a body."""
+    return "sha256:" + hashlib.sha256(body).hexdigest()
 
 
 def put_manifest(port: int, repository: str, tag: str, body: bytes) -> None:
@@ -120,6 +144,7 @@ def _pieces(body: bytes) -> Iterator[bytes]:
 
 
 def _discard(port: int, path: str, size: int) -> float:
+    begin, first = time.monotonic(), 0.0
     with _connect(port) as client:
         client.sendall(f"GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n".encode())
         head = b""
@@ -129,20 +154,22 @@ def _discard(port: int, path: str, size: int) -> float:
             head += piece
         header, _, start = head.partition(b"\r\n\r\n")
         left = size - len(start)
+        first = time.monotonic() if start else 0.0
         buffer = bytearray(_READ_BYTES)
         while left > 0 and header.startswith(b"HTTP/1.1 200"):
             # MSG_TRUNC: the kernel drops the bytes, so that the client costs next to nothing
             if not (count := client.recv_into(buffer, min(left, _READ_BYTES), socket.MSG_TRUNC)):
                 break
+            first = first or time.monotonic()
             left -= count
     if left:
         raise RuntimeError(f"GET {path}: {left} bytes missing: {header!r}")
-    return float(size)
+    return first - begin
 
 
-def _parallel(count: int, work: Callable[[], float]) -> float:
+def _parallel(count: int, work: Callable[[], float]) -> list[float]:
     with ThreadPoolExecutor(count) as pool:
-        return sum(task.result() for task in [pool.submit(work) for _ in range(count)])
+        return [task.result() for task in [pool.submit(work) for _ in range(count)]]
 
 
 def _connect(port: int) -> socket.socket:
