@@ -34,7 +34,7 @@ conformance: $(READY) $(TOOLS) ## The OCI conformance suite, on one process and 
 test-faults: $(READY) $(TOOLS) ## Kill, cut, fill and damage; TEST_COUNTS=full as in acceptance
 	$(PYTEST) tests/faults
 
-bench: $(READY) $(TOOLS) ## Speed against nginx and docker-registry, as ratios of one run
+bench: $(READY) $(TOOLS) ## Speed against nginx, distribution v3 and docker-registry, as ratios of one run
 	PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m tests.bench.run
 
 acceptance: $(READY) $(TOOLS) ## Every table at full counts; records figures for docs/promises.md

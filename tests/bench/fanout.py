@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.cores import ALL, CLIENTS, SERVERS, pin
-from tests.bench.load import digest_of, first_bytes, fresh_body, get
+from tests.bench.load import digest_of, first_byte, fresh_body, get, parallel
 from tests.bench.peers import Peer
 from tests.bench.proxies import PROXIES, Image, Upstream, upstream
 from tests.bench.scenarios import Sizes
@@ -23,6 +23,7 @@ class FanOut:
     """One cold fan-out.
 
     seconds     from the request for the manifest to the last byte of the last client
+    failed      clients that were refused, or whose answer was cut short
     gets        of the blob that reached the upstream
     fetched     bytes of blobs that left the upstream
     first_byte  99th percentile of the clients' waits for the first byte of the blob, seconds
@@ -30,6 +31,7 @@ class FanOut:
     """
 
     seconds: float
+    failed: int
     gets: int
     fetched: int
     first_byte: float
@@ -76,10 +78,18 @@ def _sample(source: Upstream, peer: Peer, image: Image) -> FanOut:
     (digest, size), path = image.blobs[0], image.blob_paths[0]
     cpu, begin = peer.cpu_seconds(), time.monotonic()
     get(peer.port, image.path)
-    waits = sorted(first_bytes(peer.port, path, CLIENT_COUNT, size))
+    waits = parallel(CLIENT_COUNT, lambda: _wait(peer.port, path, size))
     seconds = time.monotonic() - begin
     gets, fetched = source.fetched()
-    sample = FanOut(seconds, gets, fetched, waits[int(0.99 * len(waits))], peer.cpu_seconds() - cpu)
+    good = sorted(wait for wait in waits if wait is not None) or [seconds]
+    p99, used = good[int(0.99 * len(good))], peer.cpu_seconds() - cpu
     if digest_of(get(peer.port, path)) != digest:
         raise RuntimeError(f"{peer.name} serves other bytes than {digest}")
-    return sample
+    return FanOut(seconds, waits.count(None), gets, fetched, p99, used)
+
+
+def _wait(port: int, path: str, size: int) -> float | None:
+    try:
+        return first_byte(port, path, size)
+    except (RuntimeError, OSError):
+        return None

@@ -11,7 +11,10 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 from urllib.parse import urlsplit
+
+T = TypeVar("T")
 
 ACCEPT = "application/vnd.oci.image.manifest.v1+json"
 TIMEOUT_SECONDS = 120.0
@@ -57,12 +60,41 @@ def heads(port: int, path: str, seconds: float) -> float:
 
 def pull(port: int, path: str, streams: int, size: int) -> float:
     """GET a body of size bytes in each of some streams, throwing it away; return bytes read."""
-    return float(size * len(first_bytes(port, path, streams, size)))
+    return float(size * len(parallel(streams, lambda: first_byte(port, path, size))))
 
 
-def first_bytes(port: int, path: str, streams: int, size: int) -> list[float]:
-    """Do what pull does; return how many seconds each stream waited for its first byte."""
-    return _parallel(streams, lambda: _discard(port, path, size))
+def first_byte(port: int, path: str, size: int) -> float:
+    """GET a body of size bytes, throwing it away; return the seconds until its first byte.
+
+    Raises: RuntimeError when bytes are missing, OSError.
+    """
+    begin, first = time.monotonic(), 0.0
+    with _connect(port) as client:
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n".encode())
+        head = b""
+        while b"\r\n\r\n" not in head:
+            if not (piece := client.recv(4096)):
+                raise RuntimeError(f"GET {path} was cut short: {head!r}")
+            head += piece
+        header, _, start = head.partition(b"\r\n\r\n")
+        left = size - len(start)
+        first = time.monotonic() if start else 0.0
+        buffer = bytearray(_READ_BYTES)
+        while left > 0 and header.startswith(b"HTTP/1.1 200"):
+            # MSG_TRUNC: the kernel drops the bytes, so that the client costs next to nothing
+            if not (count := client.recv_into(buffer, min(left, _READ_BYTES), socket.MSG_TRUNC)):
+                break
+            first = first or time.monotonic()
+            left -= count
+    if left:
+        raise RuntimeError(f"GET {path}: {left} bytes missing: {header!r}")
+    return first - begin
+
+
+def parallel(count: int, work: Callable[[], T]) -> list[T]:
+    """Do the work count times at once."""
+    with ThreadPoolExecutor(count) as pool:
+        return [task.result() for task in [pool.submit(work) for _ in range(count)]]
 
 
 def get(port: int, path: str) -> bytes:
@@ -82,7 +114,7 @@ def get(port: int, path: str) -> bytes:
 def push(port: int, repository: str, bodies: list[tuple[bytes, str]], chunked: bool) -> float:
     """Push each (body, digest) by a client of its own, all at once; return bytes sent."""
     waiting = list(bodies)
-    return sum(_parallel(len(bodies), lambda: push_blob(port, repository, *waiting.pop(), chunked)))
+    return sum(parallel(len(bodies), lambda: push_blob(port, repository, *waiting.pop(), chunked)))
 
 
 def push_blob(port: int, repository: str, body: bytes, digest: str, chunked: bool = False) -> float:
@@ -141,35 +173,6 @@ def _send(
 
 def _pieces(body: bytes) -> Iterator[bytes]:
     return (body[at : at + _CHUNK_BYTES] for at in range(0, len(body), _CHUNK_BYTES))
-
-
-def _discard(port: int, path: str, size: int) -> float:
-    begin, first = time.monotonic(), 0.0
-    with _connect(port) as client:
-        client.sendall(f"GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n".encode())
-        head = b""
-        while b"\r\n\r\n" not in head:
-            if not (piece := client.recv(4096)):
-                raise RuntimeError(f"GET {path} was cut short: {head!r}")
-            head += piece
-        header, _, start = head.partition(b"\r\n\r\n")
-        left = size - len(start)
-        first = time.monotonic() if start else 0.0
-        buffer = bytearray(_READ_BYTES)
-        while left > 0 and header.startswith(b"HTTP/1.1 200"):
-            # MSG_TRUNC: the kernel drops the bytes, so that the client costs next to nothing
-            if not (count := client.recv_into(buffer, min(left, _READ_BYTES), socket.MSG_TRUNC)):
-                break
-            first = first or time.monotonic()
-            left -= count
-    if left:
-        raise RuntimeError(f"GET {path}: {left} bytes missing: {header!r}")
-    return first - begin
-
-
-def _parallel(count: int, work: Callable[[], float]) -> list[float]:
-    with ThreadPoolExecutor(count) as pool:
-        return [task.result() for task in [pool.submit(work) for _ in range(count)]]
 
 
 def _connect(port: int) -> socket.socket:

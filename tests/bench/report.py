@@ -61,20 +61,22 @@ def held_table(units: dict[str, str], samples: Samples) -> Table:
 
 def fan_out_table(found: Found, megabytes: int) -> Table:
     """One line a server; the first is what the upstream gives without any proxy."""
-    lines = ["server", "time", "upstream GETs", "upstream MB", "first byte p99", "CPU", "ours"]
-    table = Table([[f"cold {megabytes} MB, {CLIENT_COUNT} clients", *lines]], [], [])
+    titles = ["server", "time", "failed", "upstream GETs", "upstream MB", "first byte p99", "CPU"]
+    table = Table([[f"cold {megabytes} MB, {CLIENT_COUNT} clients", *titles, "ours"]], [], [])
     for place, servers in found.items():
         middles = {server: _median(samples) for server, samples in servers.items()}
         mine = middles[OURS].seconds
         words = []
         for server, middle in middles.items():
             spread = _spread([sample.seconds for sample in servers[server]])
-            cells = _fan_out_cells(middle, spread)
+            failed = sum(sample.failed for sample in servers[server])
+            cells = _fan_out_cells(middle, spread, failed)
             ratio = f"{middle.seconds / mine:.2f}x"
             table.lines.append([place, server, *cells, "" if server == OURS else ratio])
-            words.append(f"{server} {cells[0]}, {cells[1]} GETs, first byte p99 {cells[3]}")
-            table.rows.append({"place": place, "server": server, **asdict(middle)})
-        goal = "1 GET; >= 3 x faster than distribution v3 and docker-registry"
+            words.append(_fan_out_words(server, cells))
+            row = {"place": place, "server": server, **asdict(middle), "spread": spread}
+            table.rows.append(row | {"failed": failed, "ratio": middle.seconds / mine})
+        goal = "0 failed; 1 GET; >= 3 x faster than distribution v3 and docker-registry"
         table.figures.append((f"{table.lines[0][0]}, {place}", goal, "; ".join(words)))
     return table
 
@@ -135,11 +137,17 @@ def _spread(values: Iterable[float]) -> float:
     return (ordered[-1] - ordered[0]) / statistics.median(ordered)
 
 
-def _fan_out_cells(middle: FanOut, spread: float) -> list[str]:
+def _fan_out_cells(middle: FanOut, spread: float, failed: int) -> list[str]:
     time = f"{middle.seconds:.2f} s ±{100 * spread:.0f}%"
     fetched = f"{middle.fetched / 1e6:.0f}"
     wait = f"{1000 * middle.first_byte:.0f} ms"
-    return [time, str(middle.gets), fetched, wait, f"{middle.cpu:.2f} s"]
+    return [time, str(failed), str(middle.gets), fetched, wait, f"{middle.cpu:.2f} s"]
+
+
+def _fan_out_words(server: str, cells: list[str]) -> str:
+    time, failed, gets, fetched, wait, cpu = cells
+    about = f"{gets} GETs of {fetched} MB, first byte p99 {wait}, CPU {cpu}"
+    return f"{server} {time}, {failed} failed, {about}"
 
 
 def _outage_cells(one: Outage, clients: int) -> list[str]:
