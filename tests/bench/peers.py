@@ -161,7 +161,7 @@ def _answers(process: subprocess.Popen[bytes], port: int, directory: Path) -> bo
         raise RuntimeError(f"{process.args!r} ended with {process.returncode}:\n{log[-2000:]}")
     try:
         return requests.get(f"http://127.0.0.1:{port}/v2/", timeout=5).status_code == 200
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
 
 

@@ -32,6 +32,8 @@ _LOCATIONS = """
   location ~ /blobs/sha256:(?<hex>[0-9a-f]+)$ {{
     add_header {digest}; default_type application/octet-stream;
   }}
+  error_page 404 @absent;
+  location @absent {{ default_type application/json; return 404 '{{"errors": []}}'; }}
 """.format(digest='Docker-Content-Digest "sha256:$hex"')
 _CONFIG = """\
 tag_ttl_seconds = {ttl}
