@@ -40,7 +40,7 @@ test-upstreams: $(READY) $(TOOLS) ## Each fault of an upstream, with real client
 test-links: $(READY) $(TOOLS) ## Bad links, one fetch for many, offline, full or lost storage; TEST_COUNTS=full
 	$(PYTEST) tests/links
 
-bench: $(READY) $(TOOLS) ## Speed against nginx and docker-registry, as ratios of one run
+bench: $(READY) $(TOOLS) ## Speed against nginx, distribution v3 and docker-registry, as ratios of one run
 	PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m tests.bench.run
 
 acceptance: $(READY) $(TOOLS) ## Every table at full counts; records figures for docs/promises.md

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -41,10 +42,17 @@ def metrics_directory(config: Config) -> Path | None:
     return directory if ours else None
 
 
-def forget(directory: Path | None) -> None:
-    """Remove the numbers of a run: of an earlier one at the start, of this one at the end."""
-    for path in directory.glob("*.db") if directory else ():
-        path.unlink(missing_ok=True)
+def begin(config: Config) -> None:
+    """Forget the numbers of an earlier run, before the first process counts."""
+    if directory := metrics_directory(config):
+        for path in directory.glob("*.db"):
+            path.unlink(missing_ok=True)
+
+
+def end(config: Config) -> None:
+    """Leave nothing in memory behind."""
+    if directory := metrics_directory(config):
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 class Metrics:

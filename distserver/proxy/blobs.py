@@ -15,7 +15,7 @@ from distserver.proxy.begun import Begun
 from distserver.proxy.cold import ColdReader
 from distserver.proxy.flights import Flights
 from distserver.proxy.sources import Source, Sources, told
-from distserver.proxy.upstream_errors import UpstreamError, UpstreamOffline
+from distserver.proxy.upstream_errors import UpstreamError
 from distserver.registry import Registry
 from distserver.registry.blobs import Blobs, Found
 
@@ -55,7 +55,11 @@ class ProxiedBlobs(Blobs):
         try:
             return self._local.size(name, digest)
         except (BlobUnknown, StorageError) as here:
-            return self._size_there(self._source(name, here), digest, here)
+            source = self._source(name, here)
+            try:
+                return _size_there(source, digest)
+            except UpstreamError as exc:
+                raise told(exc, here) from exc
 
     def find(self, name: str, digest: Digest) -> Found:
         """See Blobs.find; begins the fetch of a blob that is not held.
@@ -83,11 +87,10 @@ class ProxiedBlobs(Blobs):
     def _cold(self, source: Source, name: str, digest: Digest, here: Here) -> Found:
         """Join, or begin, the fetch of a blob."""
         self._metrics.cache_requests.labels("blob", "miss").inc()
-        if source.uplink.offline:
-            raise told(UpstreamOffline("the mode is offline"), here) from here
-        self._require_right(source, name, digest, here)
         wanted, since = source.wanted(digest, self._begun.size_of(name, digest)), time.monotonic()
         try:
+            source.uplink.require_online()
+            self._require_right(source, name, digest)
             size = self._flights.find_size(wanted, since)
         except UpstreamError as exc:
             raise told(exc, here) from exc
@@ -100,26 +103,21 @@ class ProxiedBlobs(Blobs):
 
         return Found(size, follow)
 
-    def _require_right(self, source: Source, name: str, digest: Digest, here: Here) -> None:
-        """Bytes are shared, the right to read them is not: this repository's upstream decides."""
+    def _require_right(self, source: Source, name: str, digest: Digest) -> None:
+        """Bytes are shared, the right to read them is not: this repository's upstream decides.
+
+        Raises: UpstreamError.
+        """
         try:
             if self._readable(name, digest):
                 return
         except StorageError as exc:
             log.debug("the upstream decides who may read %s: %s", digest, exc)
-        self._size_there(source, digest, here)
+        _size_there(source, digest)
         try:
             self.record(name, digest)
         except StorageError as exc:
             log.warning("the right to read %s is not kept: %s", digest, exc)
-
-    def _size_there(self, source: Source, digest: Digest, here: Here) -> int:
-        try:
-            return source.uplink.ask(
-                lambda registry: registry.blob_size(source.repository, digest), ASK_SECONDS
-            )
-        except UpstreamError as exc:
-            raise told(exc, here) from exc
 
     def _source(self, name: str, here: Here) -> Source:
         """Where the repository comes from. Raises: here, if it comes from nowhere."""
@@ -127,3 +125,8 @@ class ProxiedBlobs(Blobs):
         if source is None:
             raise here
         return source
+
+
+def _size_there(source: Source, digest: Digest) -> int:
+    """Size of a blob that the upstream serves to us from that repository. Raises: UpstreamError."""
+    return source.uplink.ask(lambda r: r.blob_size(source.repository, digest), ASK_SECONDS)

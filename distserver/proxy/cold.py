@@ -13,7 +13,7 @@ from typing import Self
 from backends.base import Reader
 from backends.errors import Unavailable
 from distserver.proxy.flights import FIRST_SECONDS, POLL_SECONDS, Flights
-from distserver.proxy.following import Following
+from distserver.proxy.following import Following, Span
 from distserver.proxy.proof import Proof
 from distserver.proxy.room import NoRoom
 from distserver.proxy.uncached import Uncached
@@ -27,7 +27,7 @@ STILL_SECONDS = 5.0
 """A partial that did not grow for so long is passed by."""
 AHEAD_BYTES = 64 << 20
 """A reader so far ahead of the partial does not wait for it."""
-PIECE_BYTES = 1 << 20
+PIECE_BYTES, FIRST_BYTES = 1 << 20, 16 << 10
 
 
 class ColdReader:
@@ -57,7 +57,7 @@ class ColdReader:
         self._stop = size if stop is None else stop
         self._seat = flights.seat()
         try:
-            self._ready = self._more(PIECE_BYTES, since + FIRST_SECONDS)
+            self._ready = self._more(FIRST_BYTES, since + FIRST_SECONDS)
         except BaseException:
             self.close()
             raise
@@ -72,6 +72,21 @@ class ColdReader:
             raise Unavailable(exc.reason) from exc
         self._ready = ready[n:]
         return ready[:n]
+
+    def span(self, n: int) -> Span | None:
+        """Return where the next bytes lie in a local file, up to n of them, and pass over them.
+
+        None where they have to be read: then read waits for them, and proves them.
+        Raises: Unavailable.
+        """
+        if self._ready or self._proof:
+            return None
+        try:
+            span = self._following.span(self._at, min(n, self._stop - self._at), self.size)
+        except UpstreamError as exc:
+            raise Unavailable(exc.reason) from exc
+        self._at += span.count if span else 0
+        return span
 
     def close(self) -> None:
         """See Reader.close. The fetch goes on."""

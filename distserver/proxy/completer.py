@@ -15,7 +15,7 @@ from pathlib import Path
 
 from backends.errors import StorageError
 from distserver.oci.digests import Digest
-from distserver.oci.errors import Denied, ManifestUnknown, RegistryError
+from distserver.oci.errors import Denied, ManifestUnknown, RegistryError, ServiceUnavailable
 from distserver.oci.manifests import Manifest, parse_manifest
 from distserver.oci.names import Tag
 from distserver.proxy.background import Jobs
@@ -26,7 +26,12 @@ from distserver.proxy.manifests import ProxiedManifests
 from distserver.proxy.referrers import ProxiedReferrers
 from distserver.proxy.room import NoRoom
 from distserver.proxy.sources import Source, Sources
-from distserver.proxy.upstream_errors import UpstreamError, UpstreamLied, UpstreamOffline
+from distserver.proxy.upstream_errors import (
+    UpstreamError,
+    UpstreamLied,
+    UpstreamOffline,
+    UpstreamPage,
+)
 from distserver.registry.blobs import Blobs
 
 log = logging.getLogger(__name__)
@@ -181,4 +186,7 @@ class Completer:
                 self._work.manifests.get(name, Tag(tag))
             except (ManifestUnknown, Denied) as exc:
                 log.debug("no %s: %s", tag, exc.message)
+            except ServiceUnavailable as exc:
+                if not isinstance(exc.__cause__, UpstreamPage):
+                    raise
         self._work.referrers.bring(name, digest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +14,15 @@ from distserver.proxy.upstream_errors import UpstreamLied
 from distserver.registry.verified import HOLD_BACK_BYTES
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of an open local file."""
+
+    descriptor: int
+    start: int
+    count: int
 
 
 class Following:
@@ -28,17 +38,22 @@ class Following:
         self.available, self.grown = 0, time.monotonic()
 
     def read(self, at: int, n: int, size: int) -> bytes:
-        """Return up to n bytes from at on; b"" where none are there yet.
+        """Return up to n bytes from at on; b"" where none are there yet. See span."""
+        span = self.span(at, n, size)
+        return self.again(at, at + span.count) if span else b""
+
+    def span(self, at: int, n: int, size: int) -> Span | None:
+        """Return where up to n bytes from at on lie; None where none are there yet.
 
             size  of the whole, as the reader was told; its last 64 KiB wait until all is proved
         A disk that cannot be read has none. Raises: UpstreamLied when what was read of it before,
         or the size, proved wrong meanwhile.
         """
         try:
-            return self._read(at, n, size)
+            return self._span(at, n, size)
         except OSError as exc:
             log.warning("a partial blob cannot be read: %s", exc)
-            return b""
+            return None
 
     @property
     def idle(self) -> float:
@@ -58,9 +73,9 @@ class Following:
         if self._file:
             self._file.close()
 
-    def _read(self, at: int, n: int, size: int) -> bytes:
-        if not self._look():
-            return b""
+    def _span(self, at: int, n: int, size: int) -> Span | None:
+        if not self._look() or not self._file:
+            return None
         free = max(0, size - HOLD_BACK_BYTES)
         if at >= free and self._partial.proved_seconds_ago() is not None:
             if self.available != size:
@@ -68,9 +83,9 @@ class Following:
             free = size
         end = min(self.available, free, at + n)
         if end <= at:
-            return b""
+            return None
         self._used = True
-        return self.again(at, end)
+        return Span(self._file.fileno(), at, end - at)
 
     def _look(self) -> bool:
         """Note how much is there; return whether something is."""

@@ -20,6 +20,7 @@ from distserver.proxy.upstream_errors import UpstreamBusy
 log = logging.getLogger(__name__)
 
 NODE_FETCHES = 32
+MOST_BYTES = 1 << 20
 WAIT_SECONDS = 20.0
 POLL_SECONDS = 0.05
 _TIME = struct.Struct("d")
@@ -59,8 +60,8 @@ class Rate:
     def read_bytes(self) -> int:
         """How much to read at once, so that the flow is even: a quarter of a second's worth."""
         if not self.bytes_per_second:
-            return 256 << 10
-        return max(1024, min(256 << 10, self.bytes_per_second // 4))
+            return MOST_BYTES
+        return max(1024, min(MOST_BYTES, self.bytes_per_second // 4))
 
     def spend(self, count: int) -> None:
         """Wait until so many bytes may be taken."""

@@ -26,7 +26,6 @@ from distserver.proxy.upstream_errors import (
     UpstreamBusy,
     UpstreamError,
     UpstreamLate,
-    UpstreamOffline,
     UpstreamUnavailable,
 )
 from distserver.proxy.upstream_registry import Fetched
@@ -121,6 +120,7 @@ class ProxiedManifests(Manifests):
         manifest, digest = _parsed(held), held.digest
         self._completion.begin(source, name, digest, manifest)
         try:
+            source.uplink.require_online()
             if hindrance := self._completion.hindrance(source, name, manifest):
                 raise UpstreamUnavailable(hindrance)
             if not source.uplink.answers():
@@ -178,13 +178,12 @@ class ProxiedManifests(Manifests):
         pinned = isinstance(here, StorageError) and self._is_pinned(name, reference)
         if pinned or self._absent.get((name, reference)):
             raise here
-        if self._mode.offline:
-            raise told(UpstreamOffline("the mode is offline"), here)
-        job = self._jobs.start(
-            (name, reference),
-            lambda: self._keep(source, name, reference, self._ask(source, reference)),
-        )
         try:
+            source.uplink.require_online()
+            job = self._jobs.start(
+                (name, reference),
+                lambda: self._keep(source, name, reference, self._ask(source, reference)),
+            )
             return _result(job, 2 * ASK_SECONDS)
         except UpstreamError as exc:
             if isinstance(exc, UpstreamAbsent):

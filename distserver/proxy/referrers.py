@@ -19,7 +19,12 @@ from distserver.proxy.freshness import Freshness
 from distserver.proxy.manifests import ProxiedManifests
 from distserver.proxy.mode import ONLINE, Mode
 from distserver.proxy.sources import Source, Sources, told
-from distserver.proxy.upstream_errors import UpstreamAbsent, UpstreamError, UpstreamUnavailable
+from distserver.proxy.upstream_errors import (
+    UpstreamAbsent,
+    UpstreamError,
+    UpstreamPage,
+    UpstreamUnavailable,
+)
 from distserver.registry import Registry
 from distserver.registry.referrers import Referrers
 
@@ -81,7 +86,7 @@ class ProxiedReferrers(Referrers):
     def _bring(self, source: Source, name: str, subject: Digest) -> None:
         try:
             listed = source.uplink.ask(lambda r: r.referrers(source.repository, subject))
-        except UpstreamAbsent:
+        except (UpstreamAbsent, UpstreamPage):
             listed = self._from_fallback_tag_there(name, subject)
         for digest in sorted(listed)[:MOST]:
             try:

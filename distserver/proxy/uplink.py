@@ -21,6 +21,7 @@ from distserver.proxy.upstream_errors import (
     UpstreamError,
     UpstreamLied,
     UpstreamOffline,
+    UpstreamPage,
     UpstreamRefused,
     UpstreamResting,
     UpstreamUnavailable,
@@ -67,6 +68,11 @@ class Uplink:
         """Whether nobody may be asked now."""
         return self._mode.offline
 
+    def require_online(self) -> None:
+        """Raise UpstreamOffline when nobody may be asked."""
+        if self.offline:
+            raise UpstreamOffline("the mode is offline")
+
     def ask(
         self, question: Question[T], seconds: float = ASK_SECONDS, avoid: Collection[str] = ()
     ) -> T:
@@ -75,7 +81,7 @@ class Uplink:
             avoid  base URLs that are not asked
         What only some of them lack is unavailable, not absent. Raises: UpstreamError.
         """
-        self._require_online()
+        self.require_online()
         WIRE.allow()
         deadline, failure = time.monotonic() + seconds, UpstreamError("")
         asked = [place for place in self.places if place.registry.url not in avoid]
@@ -133,8 +139,11 @@ class Uplink:
     def _noted(self, place: Place, question: Question[T], seconds: float) -> T:
         try:
             answer = bounded(lambda: question(place.registry), seconds)
+        except UpstreamPage:
+            self._count("page")  # says nothing of the upstream's state either
+            raise
         except UpstreamUnavailable as exc:
-            self._require_online()  # else it was cut on purpose
+            self.require_online()  # else it was cut on purpose
             place.breaker.failed(exc.reason, exc.retry_after)
             self._count("unavailable")
             raise
@@ -145,10 +154,6 @@ class Uplink:
         place.breaker.succeeded()
         self._count("ok")
         return answer
-
-    def _require_online(self) -> None:
-        if self.offline:
-            raise UpstreamOffline("the mode is offline")
 
     def _count(self, result: str) -> None:
         self._metrics.upstream_requests.labels(self.upstream.name, result).inc()

@@ -24,6 +24,7 @@ from distserver.proxy.upstream_attempt import Adapter
 from distserver.proxy.upstream_errors import (
     UpstreamAbsent,
     UpstreamError,
+    UpstreamPage,
     UpstreamRefused,
     UpstreamUnavailable,
 )
@@ -215,12 +216,12 @@ def error_of(answer: Answer) -> UpstreamError | None:
     status = answer.status
     if status in (200, 206):
         return None
-    if status == 404 and not is_page(answer):
-        return UpstreamAbsent("the upstream does not have it (404)")
+    if status == 404:
+        kind = UpstreamPage if is_page(answer) else UpstreamAbsent
+        return kind("the upstream does not have it (404)")
     if status in (401, 403):
         return UpstreamRefused(f"the upstream refuses us ({status})")
-    what = f"a web page ({status})" if is_page(answer) else str(status)
-    return UpstreamUnavailable(f"the upstream answers {what}", _retry_after(answer.headers))
+    return UpstreamUnavailable(f"the upstream answers {status}", _retry_after(answer.headers))
 
 
 def is_page(answer: Answer) -> bool:

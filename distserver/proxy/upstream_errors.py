@@ -37,6 +37,10 @@ class UpstreamUnavailable(UpstreamError):
         self.retry_after = retry_after
 
 
+class UpstreamPage(UpstreamUnavailable):
+    """A web page that says 404: of a captive portal, or of a registry that tells it to people."""
+
+
 class UpstreamLate(UpstreamUnavailable):
     """It has not answered in the time that a client waits; the question goes on."""
 

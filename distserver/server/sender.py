@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import os
-import select
+import socket
 import ssl
+import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from backends.base import Reader
 
-READ_BYTES = 1 << 20
+READ_BYTES, BETWEEN_BYTES = 1 << 20, 64 << 10
 SEND_BYTES = 16 << 20
 
 
 class SendFile:
     """A response body that sends `size` bytes of a reader from where it stands.
 
-    A local file goes by sendfile to the socket that gunicorn put into the environment;
-    any other, or one under TLS, is read and yielded. Raises OSError when the reader ends early or
-    the client takes nothing for stall_seconds: gunicorn then closes the connection, short of its
-    length.
+    A local file goes by sendfile to the socket that gunicorn put into the environment, also one
+    that is still growing (a reader with span); any other, or one under TLS, is read and yielded.
+    Raises OSError when the reader ends early or the client takes nothing for stall_seconds:
+    gunicorn then closes the connection, short of its length.
     """
 
     def __init__(
@@ -34,15 +36,33 @@ class SendFile:
 
     def __iter__(self) -> Iterator[bytes]:
         fileno = getattr(self._reader, "fileno", None)
-        if fileno is None or isinstance(self._socket, ssl.SSLSocket):
+        growing = hasattr(self._reader, "span")
+        if isinstance(self._socket, ssl.SSLSocket) or not (fileno or growing):
             yield from self._read()
             return
         yield b""  # gunicorn sends the headers with the first piece
-        self._send(fileno())
+        with _blocking(self._socket, self._stall_seconds):
+            if fileno:
+                while self._left:
+                    self._send(fileno(), None, self._left)
+                return
+            yield from self._follow(self._reader)
 
     def close(self) -> None:
         """Called by gunicorn when the answer is over, or given up."""
         self._reader.close()
+
+    def _follow(self, reader: Any) -> Iterator[bytes]:
+        """Send what is there of a growing file; where nothing is, read waits for the next bytes."""
+        while self._left:
+            if span := reader.span(min(SEND_BYTES, self._left)):
+                start, end = span.start, span.start + span.count
+                while start < end:
+                    start += self._send(span.descriptor, start, end - start)
+                continue
+            data = reader.read(min(BETWEEN_BYTES, self._left))
+            self._count(len(data))
+            yield data
 
     def _read(self) -> Iterator[bytes]:
         while self._left:
@@ -50,13 +70,14 @@ class SendFile:
             self._count(len(data))
             yield data
 
-    def _send(self, source: int) -> None:
-        target = self._socket.fileno()
-        while self._left:
-            try:
-                self._count(os.sendfile(target, source, None, min(SEND_BYTES, self._left)))
-            except BlockingIOError:
-                self._wait(target)
+    def _send(self, source: int, offset: int | None, count: int) -> int:
+        """Send some of a file, and return how much."""
+        try:
+            sent = os.sendfile(self._socket.fileno(), source, offset, min(SEND_BYTES, count))
+        except BlockingIOError as exc:
+            raise TimeoutError("the client takes nothing") from exc
+        self._count(sent)
+        return sent
 
     def _count(self, sent: int) -> None:
         if not sent:
@@ -64,8 +85,16 @@ class SendFile:
         self._left -= sent
         self._environ["distserver.sent"] = self._environ.get("distserver.sent", 0) + sent
 
-    def _wait(self, target: int) -> None:
-        poll = select.poll()
-        poll.register(target, select.POLLOUT)
-        if not poll.poll(self._stall_seconds * 1000):
-            raise TimeoutError("the client takes nothing")
+
+@contextmanager
+def _blocking(used: socket.socket, seconds: float) -> Iterator[None]:
+    """Let the kernel wait for the client, so many seconds at most: it wakes us less than a poll."""
+    whole, part = divmod(seconds, 1)
+    used.setsockopt(
+        socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(whole), int(part * 1e6))
+    )
+    os.set_blocking(used.fileno(), True)
+    try:
+        yield
+    finally:
+        os.set_blocking(used.fileno(), used.gettimeout() is None)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from distserver import metrics
 from distserver.config import Config, load
-from distserver.metrics import forget, metrics_directory
 
 
 def settings(config: Config) -> dict[str, object]:
@@ -33,8 +33,8 @@ def settings(config: Config) -> dict[str, object]:
         "certfile": config.tls_cert or None,
         "keyfile": config.tls_key or None,
         "control_socket_disable": True,
-        "on_starting": lambda _: forget(metrics_directory(config)),
-        "on_exit": lambda _: forget(metrics_directory(config)),
+        "on_starting": lambda _: metrics.begin(config),
+        "on_exit": lambda _: metrics.end(config),
     }
 
 

@@ -11,7 +11,10 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 from urllib.parse import urlsplit
+
+T = TypeVar("T")
 
 ACCEPT = "application/vnd.oci.image.manifest.v1+json"
 TIMEOUT_SECONDS = 120.0
@@ -57,13 +60,61 @@ def heads(port: int, path: str, seconds: float) -> float:
 
 def pull(port: int, path: str, streams: int, size: int) -> float:
     """GET a body of size bytes in each of some streams, throwing it away; return bytes read."""
-    return _parallel(streams, lambda: _discard(port, path, size))
+    return float(size * len(parallel(streams, lambda: first_byte(port, path, size))))
+
+
+def first_byte(port: int, path: str, size: int) -> float:
+    """GET a body of size bytes, throwing it away; return the seconds until its first byte.
+
+    Raises: RuntimeError when bytes are missing, OSError.
+    """
+    begin, first = time.monotonic(), 0.0
+    with _connect(port) as client:
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n".encode())
+        head = b""
+        while b"\r\n\r\n" not in head:
+            if not (piece := client.recv(4096)):
+                raise RuntimeError(f"GET {path} was cut short: {head!r}")
+            head += piece
+        header, _, start = head.partition(b"\r\n\r\n")
+        left = size - len(start)
+        first = time.monotonic() if start else 0.0
+        buffer = bytearray(_READ_BYTES)
+        while left > 0 and header.startswith(b"HTTP/1.1 200"):
+            # MSG_TRUNC: the kernel drops the bytes, so that the client costs next to nothing
+            if not (count := client.recv_into(buffer, min(left, _READ_BYTES), socket.MSG_TRUNC)):
+                break
+            first = first or time.monotonic()
+            left -= count
+    if left:
+        raise RuntimeError(f"GET {path}: {left} bytes missing: {header!r}")
+    return first - begin
+
+
+def parallel(count: int, work: Callable[[], T]) -> list[T]:
+    """Do the work count times at once."""
+    with ThreadPoolExecutor(count) as pool:
+        return [task.result() for task in [pool.submit(work) for _ in range(count)]]
+
+
+def get(port: int, path: str) -> bytes:
+    """GET a body. Raises: RuntimeError if there is none."""
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
+    try:
+        client.request("GET", path, headers={"Accept": ACCEPT})
+        answer = client.getresponse()
+        body = answer.read()
+    finally:
+        client.close()
+    if answer.status != 200:
+        raise RuntimeError(f"GET {path}: {answer.status} {body[:1000]!r}")
+    return body
 
 
 def push(port: int, repository: str, bodies: list[tuple[bytes, str]], chunked: bool) -> float:
     """Push each (body, digest) by a client of its own, all at once; return bytes sent."""
     waiting = list(bodies)
-    return _parallel(len(bodies), lambda: push_blob(port, repository, *waiting.pop(), chunked))
+    return sum(parallel(len(bodies), lambda: push_blob(port, repository, *waiting.pop(), chunked)))
 
 
 def push_blob(port: int, repository: str, body: bytes, digest: str, chunked: bool = False) -> float:
@@ -83,7 +134,12 @@ def push_blob(port: int, repository: str, body: bytes, digest: str, chunked: boo
 def fresh_body(size: int) -> tuple[bytes, str]:
     """Return a body that was never sent before, and its digest."""
     body = os.urandom(1 << 20) * (size >> 20)
-    return body, "sha256:" + hashlib.sha256(body).hexdigest()
+    return body, digest_of(body)
+
+
+def digest_of(body: bytes) -> str:
+    """Return the SHA-256 digest of a body."""
+    return "sha256:" + hashlib.sha256(body).hexdigest()
 
 
 def put_manifest(port: int, repository: str, tag: str, body: bytes) -> None:
@@ -117,32 +173,6 @@ def _send(
 
 def _pieces(body: bytes) -> Iterator[bytes]:
     return (body[at : at + _CHUNK_BYTES] for at in range(0, len(body), _CHUNK_BYTES))
-
-
-def _discard(port: int, path: str, size: int) -> float:
-    with _connect(port) as client:
-        client.sendall(f"GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n".encode())
-        head = b""
-        while b"\r\n\r\n" not in head:
-            if not (piece := client.recv(4096)):
-                raise RuntimeError(f"GET {path} was cut short: {head!r}")
-            head += piece
-        header, _, start = head.partition(b"\r\n\r\n")
-        left = size - len(start)
-        buffer = bytearray(_READ_BYTES)
-        while left > 0 and header.startswith(b"HTTP/1.1 200"):
-            # MSG_TRUNC: the kernel drops the bytes, so that the client costs next to nothing
-            if not (count := client.recv_into(buffer, min(left, _READ_BYTES), socket.MSG_TRUNC)):
-                break
-            left -= count
-    if left:
-        raise RuntimeError(f"GET {path}: {left} bytes missing: {header!r}")
-    return float(size)
-
-
-def _parallel(count: int, work: Callable[[], float]) -> float:
-    with ThreadPoolExecutor(count) as pool:
-        return sum(task.result() for task in [pool.submit(work) for _ in range(count)])
 
 
 def _connect(port: int) -> socket.socket:

@@ -1,4 +1,4 @@
-"""The servers that are compared: ours, nginx with static files, docker-registry."""
+"""The servers that are compared: ours, nginx with static files, distribution, docker-registry."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ _NGINX = """\
 daemon off; user root; worker_processes 1; pid nginx.pid; error_log stderr crit;
 events {{ worker_connections 4096; multi_accept on; }}
 http {{
-  access_log off; sendfile on; tcp_nopush on; tcp_nodelay on; keepalive_requests 100000000;
+  log_format requests '$request_method $uri $body_bytes_sent'; access_log off;
+  sendfile on; tcp_nopush on; tcp_nodelay on; keepalive_requests 100000000;
   open_file_cache max=10000 inactive=600s; default_type application/vnd.oci.image.manifest.v1+json;
   client_body_temp_path t; proxy_temp_path t; fastcgi_temp_path t; uwsgi_temp_path t;
   scgi_temp_path t;
-  server {{ listen 127.0.0.1:{port}; root {root}; }}
+  server {{ listen 127.0.0.1:{port}; root "{root}"; {more} }}
 }}
 """
-_DOCKER = """\
+_DISTRIBUTION = """\
 version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
 storage: {{filesystem: {{rootdirectory: {root}}}, cache: {{blobdescriptor: inmemory}}}}
 http: {{addr: "127.0.0.1:{port}"}}
 """
+_PROXY = """proxy: {{remoteurl: "{upstream}"}}\n"""
 
 
 @dataclass
@@ -86,45 +88,80 @@ def ours(directory: Path) -> Iterator[Peer]:
 @contextmanager
 def nginx(directory: Path) -> Iterator[Peer]:
     """Run nginx over directory/root."""
+    with run_nginx(directory) as peer:
+        yield peer
+
+
+@contextmanager
+def distribution(
+    directory: Path, upstream: str = "", patience: float = START_SECONDS
+) -> Iterator[Peer]:
+    """Run distribution v3 over directory/root, before an upstream if one is given.
+
+        patience  seconds until it has to answer
+    Raises: RuntimeError if it ends, TimeoutError if it does not answer.
+    """
+    with _distribution("registry", directory, upstream, patience) as (pid, port):
+        yield Peer("distribution v3", port, pid)
+
+
+@contextmanager
+def docker_registry(
+    directory: Path, upstream: str = "", patience: float = START_SECONDS
+) -> Iterator[Peer]:
+    """Run docker-registry, which is distribution 2.8, likewise."""
+    with _distribution("docker-registry", directory, upstream, patience) as (pid, port):
+        yield Peer("docker-registry", port, pid)
+
+
+@contextmanager
+def run_nginx(directory: Path, more: str = "") -> Iterator[Peer]:
+    """Run nginx over directory/root; more = directives of its server."""
     root = directory / "root"
     (root / "v2").mkdir(parents=True, exist_ok=True)
     (root / "v2" / "index.html").write_text("{}")
     port = _free_port()
     config = directory / "nginx.conf"
-    config.write_text(_NGINX.format(port=port, root=root))
+    config.write_text(_NGINX.format(port=port, root=root, more=more))
     command = ["nginx", "-p", str(directory), "-e", "stderr", "-c", str(config)]
-    with _running(command, port) as pid:
+    with _running(command, port, START_SECONDS, directory) as pid:
         yield Peer("nginx", port, pid, root)
 
 
 @contextmanager
-def docker_registry(directory: Path) -> Iterator[Peer]:
-    """Run docker-registry over directory/root."""
-    directory.mkdir(exist_ok=True)
+def _distribution(
+    program: str, directory: Path, upstream: str, patience: float
+) -> Iterator[tuple[int, int]]:
+    directory.mkdir(parents=True, exist_ok=True)
     port = _free_port()
     config = directory / "config.yml"
-    config.write_text(_DOCKER.format(port=port, root=directory / "root"))
-    with _running(["docker-registry", "serve", str(config)], port) as pid:
-        yield Peer("docker-registry", port, pid)
+    proxy = _PROXY.format(upstream=upstream) if upstream else ""
+    config.write_text(_DISTRIBUTION.format(port=port, root=directory / "root") + proxy)
+    with _running([program, "serve", str(config)], port, patience, directory) as pid:
+        yield pid, port
 
 
 @contextmanager
-def _running(command: list[str], port: int) -> Iterator[int]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+def _running(command: list[str], port: int, patience: float, directory: Path) -> Iterator[int]:
+    # Version 3 else sends a trace of each request to a collector; its image says none, too.
+    environ = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
+    with (directory / "log").open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environ)
     try:
-        wait_for(lambda: _answers(process, port), START_SECONDS, command[0])
+        wait_for(lambda: _answers(process, port, directory), patience, command[0])
         yield process.pid
     finally:
         process.terminate()
         process.wait(STOP_SECONDS)
 
 
-def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
+def _answers(process: subprocess.Popen[bytes], port: int, directory: Path) -> bool:
     if process.poll() is not None:
-        raise RuntimeError(f"{process.args!r} ended with {process.returncode}")
+        log = (directory / "log").read_text(errors="replace")
+        raise RuntimeError(f"{process.args!r} ended with {process.returncode}:\n{log[-2000:]}")
     try:
         return requests.get(f"http://127.0.0.1:{port}/v2/", timeout=5).status_code == 200
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -10,7 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from tests.bench.load import ACCEPT, fresh_body, heads, pull, push, push_blob, put_manifest, wrk
+from tests.bench.load import (
+    ACCEPT,
+    digest_of,
+    fresh_body,
+    heads,
+    pull,
+    push,
+    push_blob,
+    put_manifest,
+    wrk,
+)
 from tests.bench.peers import Peer
 
 REPOSITORY, TAG = "bench/image", "latest"
@@ -19,7 +28,12 @@ _PATH = f"/v2/{REPOSITORY}"
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much work: seconds of a small-answer sample, bytes of the large bodies, images."""
+    """How much work: seconds of a small-answer sample, bytes of the large bodies, images.
+
+    fanned    bytes of the blob of a cold fan-out
+    outage    seconds that a held tag is asked for, by each of askers' numbers of clients
+    patience  seconds that such a client, and a start, waits for an answer
+    """
 
     seconds: float = 4
     large: int = 1 << 30
@@ -27,9 +41,14 @@ class Sizes:
     pushed: int = 64 << 20
     images: int = 2000
     rounds: int = 3
+    connections: tuple[int, ...] = (1, 16, 64, 256)
+    fanned: int = 128 << 20
+    outage: float = 8
+    askers: tuple[int, ...] = (1, 16)
+    patience: float = 35
 
 
-QUICK = Sizes(1, 256 << 20, 64 << 20, 32 << 20, 50, 1)
+QUICK = Sizes(1, 256 << 20, 64 << 20, 32 << 20, 50, 1, (16,), 32 << 20, 0.3, (16,), 1)
 
 
 @dataclass(frozen=True)
@@ -68,7 +87,7 @@ class Image:
     @property
     def digest(self) -> str:
         """Digest of the manifest."""
-        return "sha256:" + hashlib.sha256(self.manifest).hexdigest()
+        return digest_of(self.manifest)
 
 
 def seed(peers: list[Peer], sizes: Sizes) -> Image:
@@ -109,7 +128,7 @@ def fill(peer: Peer, images: int) -> None:
 def scenarios(image: Image, sizes: Sizes) -> list[Scenario]:
     """Return every scenario but start-up."""
     by_tag, by_digest = f"{_PATH}/manifests/{TAG}", f"{_PATH}/manifests/{image.digest}"
-    small = [(f"manifest GET by tag, c={count}", by_tag, count) for count in (1, 16, 64, 256)]
+    small = [(f"manifest GET by tag, c={count}", by_tag, count) for count in sizes.connections]
     small.append(("manifest GET by digest, c=16", by_digest, 16))
     small += [(f"blob {size}, c=16", _blob(image, size), 16) for size in ("10 KB", "1 MB")]
     found = [
@@ -138,7 +157,7 @@ def _wrk(path: str, connections: int, sizes: Sizes, peer: Peer) -> tuple[float, 
 
 
 def _heads(path: str, sizes: Sizes, peer: Peer) -> tuple[float, float | None]:
-    return heads(peer.port, path, sizes.seconds), None
+    return heads(peer.port, path, sizes.seconds / 2), None
 
 
 def _pull(path: str, streams: int, size: int, peer: Peer) -> tuple[float, float | None]:
@@ -153,7 +172,7 @@ def _push(bodies: list[tuple[bytes, str]], chunked: bool, peer: Peer) -> tuple[f
 
 def _small(size: int) -> tuple[bytes, str]:
     body = os.urandom(size)
-    return body, "sha256:" + hashlib.sha256(body).hexdigest()
+    return body, digest_of(body)
 
 
 def _give_blob(peer: Peer, body: bytes, digest: str) -> None:
