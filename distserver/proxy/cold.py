@@ -79,7 +79,7 @@ class ColdReader:
         None where they have to be read: then read waits for them, and proves them.
         Raises: Unavailable.
         """
-        if self._ready or self._proof:
+        if self._ready or self._proof or self._stored:
             return None
         try:
             span = self._following.span(self._at, min(n, self._stop - self._at), self.size)
@@ -116,7 +116,7 @@ class ColdReader:
 
     def _piece(self, n: int, deadline: float | None) -> bytes:
         begun = time.monotonic()
-        while not (data := self._kept_bytes(n) or self._own_bytes(n)):
+        while not (data := self._next_bytes(n)):
             late = deadline or max(begun, self._following.grown) + STALL_SECONDS
             if time.monotonic() > late or (deadline and self._following.idle > STALL_SECONDS):
                 why = self._failure or "nothing comes"
@@ -125,6 +125,13 @@ class ColdReader:
             time.sleep(POLL_SECONDS)
         return data
 
+    def _next_bytes(self, n: int) -> bytes:
+        """Bytes of the partial, else of the stored blob, else of a connection of our own."""
+        if self._stored:  # it stands at _at, as long as nothing else is read
+            return self._stored.read(n)
+        kept = self._following.read(self._at, n, self.size)
+        return kept or self._stored_bytes(n) or self._own_bytes(n)
+
     def _board(self) -> None:
         try:
             if not self._no_room:
@@ -132,16 +139,14 @@ class ColdReader:
         except NoRoom:
             self._no_room = True
 
-    def _kept_bytes(self, n: int) -> bytes:
-        """Bytes that this node has, of the partial or of the stored blob."""
-        if data := self._following.read(self._at, n, self.size):
-            return data
-        stored = None if self._stored else self._flights.stored_size(self._wanted.digest)
-        if stored is not None:
-            if stored != self.size:
-                raise UpstreamLied(f"it has {stored} bytes, {self.size} were announced")
-            self._stored = self._flights.stored(self._wanted.digest, self._at, self._stop)
-        return self._stored.read(n) if self._stored else b""
+    def _stored_bytes(self, n: int) -> bytes:
+        stored = self._flights.stored_size(self._wanted.digest)
+        if stored is None:
+            return b""
+        if stored != self.size:
+            raise UpstreamLied(f"it has {stored} bytes, {self.size} were announced")
+        self._stored = self._flights.stored(self._wanted.digest, self._at, self._stop)
+        return self._stored.read(n)
 
     def _own_bytes(self, n: int) -> bytes:
         """Bytes of a connection of our own, where the partial does not serve."""

@@ -13,6 +13,7 @@ from distserver.proxy.partial import Partial
 from distserver.proxy.upstream_errors import UpstreamLied
 from distserver.registry.verified import HOLD_BACK_BYTES
 
+GROW_SECONDS, WAIT_SECONDS = 0.04, 0.2
 log = logging.getLogger(__name__)
 
 
@@ -46,11 +47,15 @@ class Following:
         """Return where up to n bytes from at on lie; None where none are there yet.
 
             size  of the whole, as the reader was told; its last 64 KiB wait until all is proved
-        A disk that cannot be read has none. Raises: UpstreamLied when what was read of it before,
-        or the size, proved wrong meanwhile.
+        Waits WAIT_SECONDS for each next byte where the file is read to its end: that costs next to
+        nothing, where a look at the storage and the upstream costs much. A disk that cannot be read
+        has none. Raises: UpstreamLied when what was read of it before, or the size, proved wrong
+        meanwhile.
         """
         try:
-            return self._span(at, n, size)
+            while not (span := self._span(at, n, size)) and at <= self.available and self._wait():
+                pass
+            return span
         except OSError as exc:
             log.warning("a partial blob cannot be read: %s", exc)
             return None
@@ -72,6 +77,17 @@ class Following:
         """Close the file."""
         if self._file:
             self._file.close()
+
+    def _wait(self) -> bool:
+        """Wait for the partial to grow; False when it has not after WAIT_SECONDS, or is gone."""
+        until = time.monotonic() + WAIT_SECONDS
+        while self._file and time.monotonic() < until:
+            time.sleep(GROW_SECONDS)
+            if os.fstat(self._file.fileno()).st_size > self.available:
+                return True
+            if not self._partial.available():
+                return False
+        return False
 
     def _span(self, at: int, n: int, size: int) -> Span | None:
         if not self._look() or not self._file:

@@ -149,13 +149,13 @@ class Content:
         Without a copy where the storage lies on the file's own file system.
         Raises: DigestInvalid (the copy proved otherwise), OSError (reading), Full, Unavailable.
         """
+        self.put_chunks(digest, chunks)  # first: who reads what was just taken hashes a chunk only
         if isinstance(self._backend, Adopts):
             try:
                 self._backend.adopt(path, layout.blob(digest))
             except Unavailable as exc:
                 log.debug("%s is copied, it cannot be adopted: %s", digest, exc)
             else:
-                self.put_chunks(digest, chunks)
                 return
         with open(path, "rb") as file:  # noqa: PTH123
             self._require_room(os.fstat(file.fileno()).st_size)

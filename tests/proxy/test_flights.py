@@ -148,6 +148,22 @@ def test_bytes_are_handed_on_as_they_come(tmp_path: Path, content: Content) -> N
         assert first + reader.read() == DATA
 
 
+def test_a_reader_that_went_over_to_the_stored_blob_stays_there(
+    tmp_path: Path, content: Content
+) -> None:
+    """Its place there would not follow what it reads of the partial meanwhile."""
+    upstream = Upstream()
+    upstream.held_at = 1_000_000
+    want = wanted(tmp_path, upstream)
+    with follow(process(tmp_path, content), want) as reader:
+        received = take(reader, 1_000_000)
+        content.put(D, [DATA])
+        received += take(reader, 100_000)
+        upstream.gate.set()
+        wait_for(lambda: not want.directory.exists(), 10, "end of the partial")
+        assert received + reader.read() == DATA
+
+
 @pytest.mark.parametrize(
     ("start", "stop"), [(0, 10), (4_000_000, 4_000_010), (4_990_000, 5_000_000)]
 )
