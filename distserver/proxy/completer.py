@@ -27,8 +27,8 @@ from distserver.proxy.referrers import ProxiedReferrers
 from distserver.proxy.room import NoRoom
 from distserver.proxy.sources import Source, Sources
 from distserver.proxy.upstream_errors import (
+    UpstreamCorrupt,
     UpstreamError,
-    UpstreamLied,
     UpstreamOffline,
     UpstreamPage,
 )
@@ -42,7 +42,7 @@ LOOK_SECONDS = 0.5
 ELECT_SECONDS = 5.0
 SWEEP_SECONDS = 3600.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 30.0
-LIED_PAUSE_SECONDS = 600.0
+CORRUPT_PAUSE_SECONDS = 600.0
 """Wrong bytes may be gigabytes: nobody asks for them again and again over a thin link."""
 
 
@@ -153,8 +153,8 @@ class Completer:
         pause = min(max(2 * last.pause, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
         if isinstance(error, UpstreamOffline):
             pause = FIRST_PAUSE_SECONDS
-        elif isinstance(error, UpstreamLied):
-            pause = LIED_PAUSE_SECONDS
+        elif isinstance(error, UpstreamCorrupt):
+            pause = CORRUPT_PAUSE_SECONDS
         self._tries[path] = Try(time.monotonic() + pause, pause, str(error))
 
     def _complete(self, task: Task, source: Source) -> None:

@@ -20,6 +20,7 @@ from distserver.proxy.partial_writer import PartialWriter
 from distserver.proxy.room import NoRoom, Room
 from distserver.proxy.upstream_errors import (
     FINAL,
+    UpstreamCorrupt,
     UpstreamError,
     UpstreamLied,
     UpstreamStalled,
@@ -75,7 +76,7 @@ def fetch(lock: Lock, digest: Digest, origin: Origin, terms: Terms) -> Hashes:
     """Fill the partial until it is the whole blob; return its hashes, proved and on the disk.
 
     Raises: UpstreamAbsent, UpstreamRefused, UpstreamUnavailable (no progress; the bytes stay),
-    UpstreamLied (the bytes are not those of the digest and are gone), NoRoom, OSError (this node's
+    UpstreamCorrupt (and the bytes are gone), NoRoom, OSError (this node's
     disk).
     """
     with lock.writer(digest.algorithm) as writer:
@@ -89,7 +90,7 @@ def fetch(lock: Lock, digest: Digest, origin: Origin, terms: Terms) -> Hashes:
             origin.blame(mixed)
             lock.forget_size()
             writer.restart()
-        raise UpstreamLied(f"the bytes that come are not those of {digest}")
+        raise UpstreamCorrupt(f"the bytes that come are not those of {digest}")
 
 
 class _Filling:

@@ -6,7 +6,7 @@ import logging
 
 from distserver.oci.digests import Digest
 from distserver.proxy.uplink import Uplink
-from distserver.proxy.upstream_errors import UpstreamLied
+from distserver.proxy.upstream_errors import UpstreamCorrupt, UpstreamLied
 from distserver.proxy.upstream_registry import STALL_SECONDS, Body, UpstreamRegistry
 
 log = logging.getLogger(__name__)
@@ -27,22 +27,24 @@ class BlobOrigin:
 
     def open(self, start: int, stall_seconds: float = STALL_SECONDS) -> Body:
         """See Origin.open."""
-        avoid = self._uplink.distrusted(self._digest)
-        if len(avoid) == len(self._uplink.places):
-            raise UpstreamLied("its bytes were wrong a moment ago")
-        return self._uplink.ask(lambda r: self._open(r, start, stall_seconds), avoid=avoid)
+        lies = self._uplink.distrusted(self._digest)
+        if len(lies) == len(self._uplink.places):
+            raise next(iter(lies.values()))
+        return self._uplink.ask(lambda r: self._open(r, start, stall_seconds), avoid=lies)
 
     def blame(self, mixed: bool) -> None:
         """See Origin.blame."""
         if not mixed and len(self._used) == 1:
-            self._uplink.distrust(self._digest, *self._used)
+            lie = UpstreamCorrupt(f"its bytes were not those of {self._digest}")
+            self._uplink.distrust(self._digest, self._used.pop(), lie)
         self._used.clear()
 
     def _open(self, registry: UpstreamRegistry, start: int, stall_seconds: float) -> Body:
         body = registry.blob(self._repository, self._digest, start, stall_seconds)
         if self._size not in (None, body.size):
             body.close()
-            self._uplink.distrust(self._digest, registry.url)
-            raise UpstreamLied(f"it has {body.size} bytes there, its manifest says {self._size}")
+            lie = UpstreamLied(f"it has {body.size} bytes there, its manifest says {self._size}")
+            self._uplink.distrust(self._digest, registry.url, lie)
+            raise lie
         self._used.add(registry.url)
         return body

@@ -61,7 +61,7 @@ class Uplink:
     ) -> None:
         self.upstream, self.places, self.limits = upstream, tuple(places), limits
         self._mode, self._metrics = mode, metrics
-        self._distrusted: Memory[tuple[Digest, str], bool] = Memory(1000, DISTRUST_SECONDS)
+        self._distrusted: Memory[tuple[Digest, str], UpstreamLied] = Memory(1000, DISTRUST_SECONDS)
 
     @property
     def offline(self) -> bool:
@@ -94,14 +94,14 @@ class Uplink:
                     failure = exc
         raise failure
 
-    def distrusted(self, digest: Digest) -> set[str]:
-        """Base URLs whose bytes of a blob proved wrong lately."""
+    def distrusted(self, digest: Digest) -> dict[str, UpstreamLied]:
+        """Base URLs whose answers about a blob proved wrong lately, and how."""
         urls = (place.registry.url for place in self.places)
-        return {url for url in urls if self._distrusted.get((digest, url))}
+        return {url: lie for url in urls if (lie := self._distrusted.get((digest, url)))}
 
-    def distrust(self, digest: Digest, url: str) -> None:
-        """Do not take this blob from that base URL for a while: its bytes were wrong."""
-        self._distrusted.set((digest, url), True)
+    def distrust(self, digest: Digest, url: str, lie: UpstreamLied) -> None:
+        """Do not take this blob from that base URL for a while."""
+        self._distrusted.set((digest, url), lie)
 
     def answers(self, seconds: float = 10.0) -> bool:
         """Whether it may be asked, and answered our last question within so many seconds."""
@@ -114,14 +114,12 @@ class Uplink:
 
         To the breaker a silent upstream has failed only after the whole deadline of a question.
         """
-        closed = [place.breaker.state() for place in self.places if place.breaker.closed()]
-        return not closed or any(state.overruns < OVERRUNS for state in closed)
+        return any(place.breaker.state().overruns < OVERRUNS for place in self.places)
 
     def overran(self) -> None:
         """Note that a client waited in vain."""
         for place in self.places:
-            if place.breaker.closed():
-                place.breaker.overran()
+            place.breaker.overran()
 
     def _ask(self, place: Place, question: Question[T], seconds: float) -> T:
         """Ask one base URL if it may be asked now, and note how it went."""

@@ -26,6 +26,10 @@ class UpstreamLied(UpstreamError):
     """The answer contradicts itself or the digest: nothing of it may be kept."""
 
 
+class UpstreamCorrupt(UpstreamLied):
+    """All of it came, and the bytes are not those of the digest: to find out cost the link much."""
+
+
 class UpstreamUnavailable(UpstreamError):
     """No answer, or one that says nothing about the content (429, 5xx, a captive portal's page).
 

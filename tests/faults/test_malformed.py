@@ -141,7 +141,7 @@ def test_nothing_is_smuggled_behind_bad_framing(
 
 
 def _outside(directory: Path, server: Server) -> set[str]:
-    """Every file beside the server's own; state/ and storage/ are its own."""
-    mine = (server.storage, server.directory / "state")
+    """Every file beside the server's own: storage/, state/, and a folder for its workers."""
+    mine = (server.storage, server.directory / "state", *server.directory.glob("distserver-*"))
     paths = (path for path in directory.rglob("*") if not any(m in path.parents for m in mine))
     return {str(path) for path in paths}

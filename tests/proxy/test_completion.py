@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from distserver.cli import main
 from distserver.config import UpstreamConfig
-from distserver.proxy import breaker, completer
+from distserver.proxy import breaker, completer, uplink
 from tests.live import wait_for
 from tests.proxy.world import (
     CONFIG,
@@ -61,6 +63,42 @@ def test_PT_17_another_process_goes_on_when_the_link_is_back(tmp_path: Path) -> 
         w.down = 0
         wait_for(lambda: has(w, LAYER) and has(w, CONFIG), 20, "completion")
         wait_for(lambda: not list((w.state / "begun").glob("*/*/*.json")), 20, "end")
+
+
+@pytest.mark.parametrize(("wrong", "again"), [(LAYER[:-1], True), (LAYER[:-1] + b"x", False)])
+def test_wrong_bytes_are_not_fetched_again_soon_but_wrong_headers_cost_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: bytes, again: bool
+) -> None:
+    monkeypatch.setattr(uplink, "DISTRUST_SECONDS", 0.01)
+    with world(tmp_path, QUIET) as w:
+        w.blobs[digest(LAYER)] = wrong
+        w.get(TAG)
+        w.app.extensions["distserver.after_fork"]()
+        wait_for(lambda: blob_gets(w), 20, "question")
+        seen = blob_gets(w)
+        try:
+            wait_for(lambda: blob_gets(w) > seen + 2, 3, "questions again")
+        except TimeoutError:
+            assert not again
+        else:
+            assert again
+
+
+def blob_gets(w: World) -> int:
+    """How often the layer was asked for."""
+    return sum(path.endswith(digest(LAYER)) for path in w.gets)
+
+
+def test_verify_tells_what_has_not_come_yet_from_damage(tmp_path: Path) -> None:
+    with world(tmp_path, QUIET) as w:
+        w.get(TAG)
+    places = {"STORAGE": str(tmp_path / "storage"), "STATE": str(w.state)}
+    found = CliRunner().invoke(
+        main, "verify", env={f"DISTSERVER_{k}": v for k, v in places.items()}
+    )
+    assert found.exit_code == 0
+    assert found.output.startswith("partial  up.site/team/app:v1")
+    assert digest(LAYER) in found.output
 
 
 def test_offline_nothing_is_completed(tmp_path: Path) -> None:

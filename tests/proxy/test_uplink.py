@@ -21,7 +21,9 @@ from distserver.proxy.mode import Mode
 from distserver.proxy.uplink import Place, Uplink
 from distserver.proxy.upstream_errors import (
     UpstreamAbsent,
+    UpstreamLied,
     UpstreamOffline,
+    UpstreamPage,
     UpstreamUnavailable,
 )
 from distserver.proxy.upstream_registry import UpstreamRegistry
@@ -174,8 +176,38 @@ def test_PT_05_offline_asks_nobody(make: Make, tmp_path: Path) -> None:
 
 def test_what_sent_wrong_bytes_is_avoided(make: Make) -> None:
     found, (first, second) = make(lambda _: GOOD, lambda _: GOOD)
-    found.distrust(D, first.url)
-    assert found.distrusted(D) == {first.url}
+    lie = UpstreamLied("other bytes")
+    found.distrust(D, first.url, lie)
+    assert found.distrusted(D) == {first.url: lie}
     assert found.ask(resolve, avoid=found.distrusted(D)) == D
     assert first.asked == []
     assert len(second.asked) == 1
+
+
+def test_who_waited_in_vain_is_remembered_until_it_answers(make: Make) -> None:
+    """Also while it is left alone: who comes then joins a question that began before."""
+    script = [answering(503)]
+    found, _ = make(lambda asked: script[0](asked))
+    for _ in range(uplink.OVERRUNS):
+        assert found.worth_waiting_for()
+        found.overran()
+    assert not found.worth_waiting_for()
+    for _ in range(breaker.THRESHOLD):
+        with pytest.raises(UpstreamUnavailable):
+            found.ask(resolve)
+    assert not found.worth_waiting_for()
+    script[0] = lambda _: GOOD
+    with pytest.raises(UpstreamUnavailable):
+        found.ask(resolve)  # it is left alone yet
+    found.places[0].breaker.succeeded()
+    assert found.worth_waiting_for()
+
+
+def test_a_web_page_says_nothing_of_an_upstream(make: Make) -> None:
+    """Of a portal, or of a registry that tells people that a tag is not there."""
+    page = (404, {"Content-Type": "text/html"}, b"<html>not found</html>")
+    found, (upstream,) = make(lambda _: page)
+    for _ in range(5):
+        with pytest.raises(UpstreamPage):
+            found.ask(lambda registry: registry.manifest("a", LATEST))
+    assert len(upstream.asked) == 5

@@ -34,7 +34,8 @@ class Fault:
     seconds    until the first request for what is not held is an error
     statuses   that this error may have
     scheme     of the site's URL
-    again      bytes are rightly fetched again when the fault ends: what came was not the blob
+    again      bytes are rightly sent again when the fault ends: what came was not the blob, or came
+               behind headers that we hang up on
     """
 
     name: str
@@ -101,7 +102,9 @@ LIES = (
     Fault("captive-portal", doing(acts.portal), seconds=QUICK),
     Fault("wrong-digest-header", doing(acts.wrong_digest, MANIFESTS), seconds=QUICK),
     Fault("corrupt-bytes", doing(acts.flipping(-100), BLOBS), manifests=True, again=True),
-    Fault("length-too-long", doing(acts.announcing(1000), GETS), heads=True, seconds=QUICK),
+    Fault(
+        "length-too-long", doing(acts.announcing(1000), GETS), heads=True, seconds=QUICK, again=True
+    ),
     Fault(
         "length-too-short",
         doing(acts.announcing(-100), GETS),

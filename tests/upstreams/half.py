@@ -86,7 +86,8 @@ def _check_completed(cell: Cell) -> None:
     report.check(not failure, f"a pull after the fault: {failure}")
     factor = site.layer_bytes() / size
     report.figures["upstream"] = f"{factor:.3f} × the layer"
-    report.check(factor <= 1.1 or cell.fault.again, f"the upstream sent {factor:.2f} × the layer")
+    ok = factor <= 1.1 or cell.fault.again
+    report.check(ok, f"the upstream sent {factor:.2f} × the layer: {site.layer_pieces()}")
 
 
 def _missing(cell: Cell, size: int) -> str:

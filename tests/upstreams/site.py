@@ -125,11 +125,14 @@ class Site(Place):
 
     def layer_bytes(self) -> int:
         """Bytes of the layer's body that went to our server so far, from anywhere."""
-        carriers = (self.proxy, *self.helpers.carriers)
-        return sum(proxy.sent(f"GET .*{self.layer}") for proxy in carriers)
+        return sum(sent for _, sent in self.layer_pieces())
 
     def layer_reached(self) -> int:
         """The offset behind the last byte of the layer that went to our server."""
+        return max((start + sent for start, sent in self.layer_pieces() if sent), default=0)
+
+    def layer_pieces(self) -> list[tuple[int, int]]:
+        """Of each request for the layer: the offset that it asked from, and the bytes it got."""
         carriers = (self.proxy, *self.helpers.carriers)
         seen = [one for proxy in carriers for one in proxy.requests(f"GET .*{self.layer}")]
-        return max((one.offset + one.sent for one in seen if one.sent), default=0)
+        return [(one.offset, one.sent) for one in seen]
