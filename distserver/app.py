@@ -18,12 +18,12 @@ from distserver.api.health import Probe
 from distserver.api.recent import Recent
 from distserver.config import DEFAULT_STORAGE, Config, is_loopback, load
 from distserver.metrics import Metrics, metrics_directory
-from distserver.proxy import silence
-from distserver.proxy.connect import connector, upstreams_of
-from distserver.proxy.mode import Mode
 from distserver.proxy.namespaces import Namespaces
 from distserver.proxy.registry import proxied
 from distserver.proxy.status import Status
+from distserver.proxy.upstream import silence
+from distserver.proxy.upstream.connect import connector, upstreams_of
+from distserver.proxy.upstream.mode import Mode
 from distserver.registry import Registry, janitor, local_registry
 
 log = logging.getLogger(__name__)

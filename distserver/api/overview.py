@@ -13,8 +13,8 @@ from distserver import __version__
 from distserver.api.base import blueprint, registry
 from distserver.api.health import Probe
 from distserver.metrics import gauge
-from distserver.proxy.mode import MODES
 from distserver.proxy.status import Status, ago
+from distserver.proxy.upstream.mode import MODES
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric

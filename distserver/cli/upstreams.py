@@ -9,8 +9,8 @@ import click
 
 from distserver.cli.common import configured
 from distserver.config import Loaded
-from distserver.proxy.mode import MODES
 from distserver.proxy.status import Standing, Status, ago
+from distserver.proxy.upstream.mode import MODES
 
 BACK = "configured"
 

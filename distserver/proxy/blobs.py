@@ -12,10 +12,10 @@ from distserver.metrics import Metrics
 from distserver.oci.digests import Digest
 from distserver.oci.errors import BlobUnknown
 from distserver.proxy.begun import Begun
-from distserver.proxy.cold import ColdReader
-from distserver.proxy.flights import Flights
+from distserver.proxy.fetching.cold import ColdReader
+from distserver.proxy.fetching.flights import Flights
 from distserver.proxy.sources import Source, Sources, told
-from distserver.proxy.upstream_errors import UpstreamError
+from distserver.proxy.upstream.errors import UpstreamError
 from distserver.registry import Registry
 from distserver.registry.blobs import Blobs, Found
 

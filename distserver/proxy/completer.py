@@ -21,12 +21,12 @@ from distserver.oci.names import Tag
 from distserver.proxy.background import Jobs
 from distserver.proxy.begun import Begun, Task, upstream_of
 from distserver.proxy.completion import members, signature_tags
-from distserver.proxy.flights import Flights
+from distserver.proxy.fetching.flights import Flights
+from distserver.proxy.fetching.room import NoRoom
 from distserver.proxy.manifests import ProxiedManifests
 from distserver.proxy.referrers import ProxiedReferrers
-from distserver.proxy.room import NoRoom
 from distserver.proxy.sources import Source, Sources
-from distserver.proxy.upstream_errors import (
+from distserver.proxy.upstream.errors import (
     UpstreamCorrupt,
     UpstreamError,
     UpstreamOffline,

@@ -15,8 +15,8 @@ from distserver.oci.digests import Digest
 from distserver.oci.manifests import Descriptor, Manifest, parse_manifest
 from distserver.oci.references import referrers_tag
 from distserver.proxy.begun import Begun
+from distserver.proxy.fetching.partial import Partial
 from distserver.proxy.memory import Memory
-from distserver.proxy.partial import Partial
 from distserver.proxy.sources import Source
 from distserver.registry.blobs import Blobs
 from distserver.registry.manifests import Manifests, StoredManifest

@@ -18,17 +18,17 @@ from distserver.proxy.background import Jobs
 from distserver.proxy.completion import Completion
 from distserver.proxy.freshness import Freshness
 from distserver.proxy.memory import Memory
-from distserver.proxy.mode import OFFLINE, ONLINE, PREFER_CACHE, Mode
 from distserver.proxy.sources import Source, Sources, told
-from distserver.proxy.uplink import ASK_SECONDS, Question
-from distserver.proxy.upstream_errors import (
+from distserver.proxy.upstream.errors import (
     UpstreamAbsent,
     UpstreamBusy,
     UpstreamError,
     UpstreamLate,
     UpstreamUnavailable,
 )
-from distserver.proxy.upstream_registry import Fetched
+from distserver.proxy.upstream.mode import OFFLINE, ONLINE, PREFER_CACHE, Mode
+from distserver.proxy.upstream.registry import Fetched
+from distserver.proxy.upstream.uplink import ASK_SECONDS, Question
 from distserver.registry import Registry
 from distserver.registry.manifests import Manifests, Pushed, StoredManifest
 

@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from distserver.oci import errors
-from distserver.proxy.upstreams import DOCKER_HUB, Upstream, Upstreams
+from distserver.proxy.upstream.table import DOCKER_HUB, Upstream, Upstreams
 
 _ROUTE = re.compile(
     r"/v2/(?P<name>.+)/(?P<rest>(?:manifests|blobs|referrers)/[^/]+|tags/list|blobs/uploads/.*)"

@@ -17,14 +17,14 @@ from distserver.oci.references import fallback_tag
 from distserver.proxy.background import Jobs
 from distserver.proxy.freshness import Freshness
 from distserver.proxy.manifests import ProxiedManifests
-from distserver.proxy.mode import ONLINE, Mode
 from distserver.proxy.sources import Source, Sources, told
-from distserver.proxy.upstream_errors import (
+from distserver.proxy.upstream.errors import (
     UpstreamAbsent,
     UpstreamError,
     UpstreamPage,
     UpstreamUnavailable,
 )
+from distserver.proxy.upstream.mode import ONLINE, Mode
 from distserver.registry import Registry
 from distserver.registry.referrers import Referrers
 

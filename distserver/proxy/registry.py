@@ -11,15 +11,15 @@ from distserver.proxy.begun import Begun
 from distserver.proxy.blobs import ProxiedBlobs
 from distserver.proxy.completer import Completer, Work
 from distserver.proxy.completion import Completion
-from distserver.proxy.flights import Flights
+from distserver.proxy.fetching.flights import Flights
+from distserver.proxy.fetching.room import Room
 from distserver.proxy.freshness import Freshness
 from distserver.proxy.manifests import Parts, ProxiedManifests
-from distserver.proxy.mode import Mode
 from distserver.proxy.referrers import ProxiedReferrers
-from distserver.proxy.room import Room
 from distserver.proxy.sources import Connect, Sources
 from distserver.proxy.tags import ProxiedTags
-from distserver.proxy.upstreams import Upstreams
+from distserver.proxy.upstream.mode import Mode
+from distserver.proxy.upstream.table import Upstreams
 from distserver.registry import Registry
 
 

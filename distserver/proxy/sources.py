@@ -12,16 +12,16 @@ from cachetools import LRUCache
 from backends.errors import StorageError
 from distserver.oci.digests import Digest
 from distserver.oci.errors import Denied, RegistryError, ServiceUnavailable
-from distserver.proxy.origin import BlobOrigin
-from distserver.proxy.uplink import Uplink
-from distserver.proxy.upstream_errors import (
+from distserver.proxy.fetching.origin import BlobOrigin
+from distserver.proxy.fetching.wanted import Wanted
+from distserver.proxy.upstream.errors import (
     UpstreamAbsent,
     UpstreamError,
     UpstreamOffline,
     UpstreamRefused,
 )
-from distserver.proxy.upstreams import Upstream, Upstreams
-from distserver.proxy.wanted import Wanted
+from distserver.proxy.upstream.table import Upstream, Upstreams
+from distserver.proxy.upstream.uplink import Uplink
 
 Connect = Callable[[Upstream], Uplink]
 RETRY_SECONDS = (5, 30)

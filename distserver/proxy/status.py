@@ -12,12 +12,12 @@ from pathlib import Path
 
 from distserver.config import Config
 from distserver.proxy.begun import Begun
-from distserver.proxy.breaker import THRESHOLD, State, boot_id
-from distserver.proxy.connect import breaker_of, upstreams_of
-from distserver.proxy.mode import Mode
-from distserver.proxy.partial import Partial
-from distserver.proxy.room import Room
-from distserver.proxy.upstreams import Upstream
+from distserver.proxy.fetching.partial import Partial
+from distserver.proxy.fetching.room import Room
+from distserver.proxy.upstream.breaker import THRESHOLD, State, boot_id
+from distserver.proxy.upstream.connect import breaker_of, upstreams_of
+from distserver.proxy.upstream.mode import Mode
+from distserver.proxy.upstream.table import Upstream
 
 
 @dataclass(frozen=True, slots=True)

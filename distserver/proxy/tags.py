@@ -7,7 +7,7 @@ import logging
 from distserver.oci.errors import NameUnknown
 from distserver.oci.names import Tag
 from distserver.proxy.sources import Sources, told
-from distserver.proxy.upstream_errors import UpstreamAbsent, UpstreamError
+from distserver.proxy.upstream.errors import UpstreamAbsent, UpstreamError
 from distserver.registry import Registry
 from distserver.registry.tags import Tags
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from distserver.oci.digests import Digest
-from distserver.proxy.fetch import Terms, fetch
-from distserver.proxy.limits import Rate
-from distserver.proxy.partial import Partial
-from distserver.proxy.room import Room
-from distserver.proxy.upstream_errors import UpstreamUnavailable
+from distserver.proxy.fetching.fetch import Terms, fetch
+from distserver.proxy.fetching.partial import Partial
+from distserver.proxy.fetching.room import Room
+from distserver.proxy.upstream.errors import UpstreamUnavailable
+from distserver.proxy.upstream.limits import Rate
 
 DATA = random.Random(3).randbytes(19_777_216)
 D = Digest.of(DATA)

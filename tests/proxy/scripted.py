@@ -11,10 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import requests
 
-from distserver.proxy.credentials import Credentials
-from distserver.proxy.upstream_auth import Authenticator
-from distserver.proxy.upstream_client import Transfer, Transport, new_session
-from distserver.proxy.upstream_registry import UpstreamRegistry
+from distserver.proxy.upstream.auth import Authenticator
+from distserver.proxy.upstream.client import Transfer, Transport, new_session
+from distserver.proxy.upstream.credentials import Credentials
+from distserver.proxy.upstream.registry import UpstreamRegistry
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import pytest
 import requests
 
 from distserver.oci.names import Tag
-from distserver.proxy import upstream_attempt
 from distserver.proxy.background import in_background
-from distserver.proxy.upstream_attempt import WIRE, bounded
-from distserver.proxy.upstream_errors import UpstreamUnavailable
+from distserver.proxy.upstream import attempt
+from distserver.proxy.upstream.attempt import WIRE, bounded
+from distserver.proxy.upstream.errors import UpstreamUnavailable
 from tests.live import wait_for
 from tests.proxy.scripted import a_session, client
 
@@ -74,7 +74,7 @@ def test_a_server_that_accepts_and_never_answers(session: requests.Session) -> N
 def test_a_name_server_that_is_away_has_a_deadline_of_its_own(
     session: requests.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upstream_attempt, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(attempt, "CONNECT_SECONDS", 0.2)
     gone = threading.Event()
 
     def resolve(*_: object, **__: object) -> object:

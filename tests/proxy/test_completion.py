@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 from distserver.cli import main
 from distserver.config import UpstreamConfig
-from distserver.proxy import breaker, completer, uplink
+from distserver.proxy import completer
+from distserver.proxy.upstream import breaker, uplink
 from tests.live import wait_for
 from tests.proxy.world import (
     CONFIG,

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from distserver.proxy import credentials
-from distserver.proxy.credentials import Credentials
-from distserver.proxy.credentials_ecr import ecr_password
+from distserver.proxy.upstream import credentials
+from distserver.proxy.upstream.credentials import Credentials
+from distserver.proxy.upstream.ecr import ecr_password
 from tests.proxy.scripted import Asked, Reply, scripted
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from distserver.proxy import fetch as module
-from distserver.proxy.partial import Partial
-from distserver.proxy.partial_writer import PartialWriter
-from distserver.proxy.room import NoRoom, Room
-from distserver.proxy.upstream_errors import (
+from distserver.proxy.fetching import fetch as module
+from distserver.proxy.fetching.partial import Partial
+from distserver.proxy.fetching.room import NoRoom, Room
+from distserver.proxy.fetching.writer import PartialWriter
+from distserver.proxy.upstream.errors import (
     UpstreamAbsent,
     UpstreamError,
     UpstreamLied,

@@ -15,19 +15,19 @@ from backends import Filesystem, Memory, initialise
 from backends.base import Backend
 from backends.errors import Full, Unavailable
 from distserver.oci.digests import Digest
-from distserver.proxy import cold, fetch, flights
-from distserver.proxy.cold import ColdReader
-from distserver.proxy.flights import Flights
-from distserver.proxy.limits import limits_of
-from distserver.proxy.partial import Partial
-from distserver.proxy.room import NoRoom, Room
-from distserver.proxy.upstream_errors import (
+from distserver.proxy.fetching import cold, fetch, flights
+from distserver.proxy.fetching.cold import ColdReader
+from distserver.proxy.fetching.flights import Flights
+from distserver.proxy.fetching.partial import Partial
+from distserver.proxy.fetching.room import NoRoom, Room
+from distserver.proxy.fetching.wanted import Wanted
+from distserver.proxy.upstream.errors import (
     UpstreamAbsent,
     UpstreamBusy,
     UpstreamLied,
     UpstreamUnavailable,
 )
-from distserver.proxy.wanted import Wanted
+from distserver.proxy.upstream.limits import limits_of
 from distserver.registry.content import Content
 from tests.live import wait_for
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from distserver.proxy.limits import Limits, Rate, limits_of
-from distserver.proxy.upstream_errors import UpstreamBusy
+from distserver.proxy.upstream.errors import UpstreamBusy
+from distserver.proxy.upstream.limits import Limits, Rate, limits_of
 
 FORK = multiprocessing.get_context("fork")
 

@@ -12,7 +12,7 @@ import pytest
 
 from distserver.config import UpstreamConfig
 from distserver.proxy import manifests as module
-from distserver.proxy import uplink
+from distserver.proxy.upstream import uplink
 from tests.live import wait_for
 from tests.proxy.scripted import Asked, Reply
 from tests.proxy.world import LAYER, TAG, World, digest, image, pull, world

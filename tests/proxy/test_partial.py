@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from distserver.proxy import partial_writer
-from distserver.proxy.following import Following
-from distserver.proxy.partial import Partial
-from distserver.proxy.partial_writer import Note
-from distserver.proxy.upstream_errors import UpstreamLied
+from distserver.proxy.fetching import writer
+from distserver.proxy.fetching.following import Following
+from distserver.proxy.fetching.partial import Partial
+from distserver.proxy.fetching.writer import Note
+from distserver.proxy.upstream.errors import UpstreamLied
 from tests.live import wait_for
 from tests.proxy.link import DATA
 
@@ -23,7 +23,7 @@ SIZE = (64 << 10) + 100
 
 @pytest.fixture(autouse=True)
 def _note_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partial_writer, "NOTE_SECONDS", -1.0)
+    monkeypatch.setattr(writer, "NOTE_SECONDS", -1.0)
 
 
 def write(partial: Partial, *pieces: bytes) -> None:
@@ -46,7 +46,7 @@ def found(partial: Partial) -> tuple[int, bool]:
 
 
 def another_boot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partial_writer, "boot_id", lambda: "another-boot")
+    monkeypatch.setattr(writer, "boot_id", lambda: "another-boot")
 
 
 def test_after_a_crash_of_the_process_everything_is_good(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_lock_on_a_removed_directory_is_none(tmp_path: Path) -> None:
 HOLDER = """
 import sys, time
 from pathlib import Path
-from distserver.proxy.partial import Partial
+from distserver.proxy.fetching.partial import Partial
 lock = Partial(Path(sys.argv[1])).try_lock()
 print("held", flush=True)
 time.sleep(600)

@@ -13,9 +13,8 @@ import requests
 
 from distserver.oci.digests import Digest
 from distserver.oci.names import Tag
-from distserver.proxy import upstream_client
-from distserver.proxy.upstream_client import Transport
-from distserver.proxy.upstream_errors import UpstreamError, UpstreamUnavailable
+from distserver.proxy.upstream.client import Transport
+from distserver.proxy.upstream.errors import UpstreamError, UpstreamUnavailable
 from tests.proxy.scripted import Asked, Reply, a_session, client, scripted
 from tests.proxy.tls import Pair, authority, issued, server_context
 
@@ -68,7 +67,9 @@ def test_the_system_s_authorities_are_those_of_the_system(
     session: requests.Session, ca: Pair, here: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A private authority that the administrator installed needs no configuration here."""
-    monkeypatch.setattr(upstream_client, "_system_authorities", lambda: str(ca.cert))
+    monkeypatch.setattr(
+        "distserver.proxy.upstream.client._system_authorities", lambda: str(ca.cert)
+    )
     with scripted(good, tls=server_context(here)) as upstream:
         assert client(session, upstream.url, transport=Transport()).resolve("a", LATEST) == D
 

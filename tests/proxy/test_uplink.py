@@ -14,20 +14,20 @@ import requests
 from distserver.metrics import Metrics
 from distserver.oci.digests import Digest
 from distserver.oci.names import Tag
-from distserver.proxy import breaker, uplink
-from distserver.proxy.breaker import Breaker
-from distserver.proxy.limits import limits_of
-from distserver.proxy.mode import Mode
-from distserver.proxy.uplink import Place, Uplink
-from distserver.proxy.upstream_errors import (
+from distserver.proxy.upstream import breaker, uplink
+from distserver.proxy.upstream.breaker import Breaker
+from distserver.proxy.upstream.errors import (
     UpstreamAbsent,
     UpstreamLied,
     UpstreamOffline,
     UpstreamPage,
     UpstreamUnavailable,
 )
-from distserver.proxy.upstream_registry import UpstreamRegistry
-from distserver.proxy.upstreams import Upstream
+from distserver.proxy.upstream.limits import limits_of
+from distserver.proxy.upstream.mode import Mode
+from distserver.proxy.upstream.registry import UpstreamRegistry
+from distserver.proxy.upstream.table import Upstream
+from distserver.proxy.upstream.uplink import Place, Uplink
 from tests.live import wait_for
 from tests.proxy.scripted import Asked, Reply, Scripted, a_session, client, scripted
 

@@ -14,8 +14,8 @@ import requests
 from distserver.oci.digests import Digest
 from distserver.oci.manifests import MAX_MANIFEST_BYTES, OCI_INDEX
 from distserver.oci.names import Tag
-from distserver.proxy.credentials import Credentials
-from distserver.proxy.upstream_errors import (
+from distserver.proxy.upstream.credentials import Credentials
+from distserver.proxy.upstream.errors import (
     UpstreamAbsent,
     UpstreamError,
     UpstreamLied,

@@ -10,7 +10,7 @@ import requests
 
 from distserver.oci.digests import Digest
 from distserver.oci.manifests import MAX_MANIFEST_BYTES
-from distserver.proxy.upstream_errors import UpstreamLied, UpstreamUnavailable
+from distserver.proxy.upstream.errors import UpstreamLied, UpstreamUnavailable
 from tests.proxy.scripted import Asked, Reply, a_session, scripted
 
 SUBJECT = Digest.of(b"subject")

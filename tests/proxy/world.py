@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 from distserver import app as application
 from distserver.config import Config, UpstreamConfig
 from distserver.oci.manifests import OCI_INDEX, OCI_MANIFEST
-from distserver.proxy.mode import Mode
+from distserver.proxy.upstream.mode import Mode
 from tests.live import wait_for
 from tests.proxy.scripted import Asked, Reply, Scripted, scripted
 

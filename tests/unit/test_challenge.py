@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distserver.proxy.challenge import Challenge, parse_challenges
+from distserver.proxy.upstream.challenge import Challenge, parse_challenges
 
 HUB = 'Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="a:b/c:pull"'
 

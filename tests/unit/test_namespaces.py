@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from distserver.oci.errors import NameUnknown
 from distserver.proxy.namespaces import Namespaces, name_here
-from distserver.proxy.upstreams import Upstream, Upstreams
+from distserver.proxy.upstream.table import Upstream, Upstreams
 
 PRIVATE = Upstream("reg.site:5000", ("https://reg.site:5000",), allow=("team/*",))
 ALL = Upstreams({PRIVATE.name: PRIVATE})

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from distserver.proxy.credentials import Credentials, docker_config, password_file
-from distserver.proxy.realms import may_have_credentials
+from distserver.proxy.upstream.credentials import Credentials, docker_config, password_file
+from distserver.proxy.upstream.realms import may_have_credentials
 
 
 @pytest.mark.parametrize(

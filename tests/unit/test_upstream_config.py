@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from distserver.config import Config, ConfigError, load
-from distserver.proxy.connect import upstreams_of
-from distserver.proxy.upstreams import FOREVER
+from distserver.proxy.upstream.connect import upstreams_of
+from distserver.proxy.upstream.table import FOREVER
 
 
 def _load(tmp_path: Path, text: str) -> Config:

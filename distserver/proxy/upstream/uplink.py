@@ -11,12 +11,10 @@ from typing import TypeVar
 from distserver.metrics import Metrics
 from distserver.oci.digests import Digest
 from distserver.proxy.background import in_background
-from distserver.proxy.breaker import Breaker
-from distserver.proxy.limits import Limits
 from distserver.proxy.memory import Memory
-from distserver.proxy.mode import Mode
-from distserver.proxy.upstream_attempt import WIRE, bounded, discard
-from distserver.proxy.upstream_errors import (
+from distserver.proxy.upstream.attempt import WIRE, bounded, discard
+from distserver.proxy.upstream.breaker import Breaker
+from distserver.proxy.upstream.errors import (
     UpstreamAbsent,
     UpstreamError,
     UpstreamLied,
@@ -26,8 +24,10 @@ from distserver.proxy.upstream_errors import (
     UpstreamResting,
     UpstreamUnavailable,
 )
-from distserver.proxy.upstream_registry import UpstreamRegistry
-from distserver.proxy.upstreams import Upstream
+from distserver.proxy.upstream.limits import Limits
+from distserver.proxy.upstream.mode import Mode
+from distserver.proxy.upstream.registry import UpstreamRegistry
+from distserver.proxy.upstream.table import Upstream
 
 T = TypeVar("T")
 Question = Callable[[UpstreamRegistry], T]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from distserver.oci.digests import Digest
-from distserver.proxy.upstream_errors import UpstreamLied
+from distserver.proxy.upstream.errors import UpstreamLied
 from distserver.registry.verified import HOLD_BACK_BYTES
 
 

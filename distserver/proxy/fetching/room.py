@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from distserver.proxy.partial import Partial
+from distserver.proxy.fetching.partial import Partial
 
 MAX_AGE_SECONDS = 7 * 86400.0
 

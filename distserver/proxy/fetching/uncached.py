@@ -6,10 +6,10 @@ import os
 import time
 from contextlib import ExitStack
 
-from distserver.proxy.limits import Slots
-from distserver.proxy.upstream_errors import UpstreamBusy, UpstreamUnavailable
-from distserver.proxy.upstream_registry import Body
-from distserver.proxy.wanted import Wanted
+from distserver.proxy.fetching.wanted import Wanted
+from distserver.proxy.upstream.errors import UpstreamBusy, UpstreamUnavailable
+from distserver.proxy.upstream.limits import Slots
+from distserver.proxy.upstream.registry import Body
 
 PAUSE_SECONDS = 1.0
 """Between two tries to open it."""

@@ -14,11 +14,11 @@ from urllib.parse import urlencode
 
 from cachetools import TLRUCache
 
-from distserver.proxy.challenge import Challenge, parse_challenges
-from distserver.proxy.credentials import Credentials, Load
-from distserver.proxy.realms import may_be_asked, may_have_credentials
-from distserver.proxy.upstream_client import MAX_ERROR_BYTES, Answer, Transfer, error_of
-from distserver.proxy.upstream_errors import UpstreamRefused, UpstreamUnavailable
+from distserver.proxy.upstream.challenge import Challenge, parse_challenges
+from distserver.proxy.upstream.client import MAX_ERROR_BYTES, Answer, Transfer, error_of
+from distserver.proxy.upstream.credentials import Credentials, Load
+from distserver.proxy.upstream.errors import UpstreamRefused, UpstreamUnavailable
+from distserver.proxy.upstream.realms import may_be_asked, may_have_credentials
 
 DEFAULT_LIFE_SECONDS = 60.0
 MAX_LIFE_SECONDS = 3600.0

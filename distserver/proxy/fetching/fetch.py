@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from distserver.oci.digests import Digest, new_hash
-from distserver.proxy.limits import Rate
-from distserver.proxy.partial import Lock
-from distserver.proxy.partial_writer import PartialWriter
-from distserver.proxy.room import NoRoom, Room
-from distserver.proxy.upstream_errors import (
+from distserver.proxy.fetching.partial import Lock
+from distserver.proxy.fetching.room import NoRoom, Room
+from distserver.proxy.fetching.writer import PartialWriter
+from distserver.proxy.upstream.errors import (
     FINAL,
     UpstreamCorrupt,
     UpstreamError,
@@ -26,7 +25,8 @@ from distserver.proxy.upstream_errors import (
     UpstreamStalled,
     UpstreamUnavailable,
 )
-from distserver.proxy.upstream_registry import STALL_SECONDS, Body
+from distserver.proxy.upstream.limits import Rate
+from distserver.proxy.upstream.registry import STALL_SECONDS, Body
 from distserver.registry.content import Hashes
 
 log = logging.getLogger(__name__)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 
 from distserver.oci.digests import Digest
-from distserver.proxy.uplink import Uplink
-from distserver.proxy.upstream_errors import UpstreamCorrupt, UpstreamLied
-from distserver.proxy.upstream_registry import STALL_SECONDS, Body, UpstreamRegistry
+from distserver.proxy.upstream.errors import UpstreamCorrupt, UpstreamLied
+from distserver.proxy.upstream.registry import STALL_SECONDS, Body, UpstreamRegistry
+from distserver.proxy.upstream.uplink import Uplink
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import logging
 import threading
 import time
 
-from distserver.proxy.mode import Mode
-from distserver.proxy.upstream_attempt import WIRE
+from distserver.proxy.upstream.attempt import WIRE
+from distserver.proxy.upstream.mode import Mode
 
 log = logging.getLogger(__name__)
 

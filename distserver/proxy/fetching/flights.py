@@ -18,18 +18,18 @@ from backends.base import Reader
 from backends.errors import StorageError
 from distserver.oci.digests import Digest
 from distserver.oci.errors import DigestInvalid
-from distserver.proxy.fetch import Terms, fetch
+from distserver.proxy.fetching.fetch import Terms, fetch
+from distserver.proxy.fetching.partial import Lock, Partial
+from distserver.proxy.fetching.room import NoRoom, Room
+from distserver.proxy.fetching.wanted import Wanted
 from distserver.proxy.memory import Memory
-from distserver.proxy.partial import Lock, Partial
-from distserver.proxy.room import NoRoom, Room
-from distserver.proxy.upstream_errors import (
+from distserver.proxy.upstream.errors import (
     QUIET,
     UpstreamBusy,
     UpstreamError,
     UpstreamStalled,
     UpstreamUnavailable,
 )
-from distserver.proxy.wanted import Wanted
 from distserver.registry.content import Content
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from distserver.proxy.partial import Partial
-from distserver.proxy.upstream_errors import UpstreamLied
+from distserver.proxy.fetching.partial import Partial
+from distserver.proxy.upstream.errors import UpstreamLied
 from distserver.registry.verified import HOLD_BACK_BYTES
 
 GROW_SECONDS, WAIT_SECONDS = 0.04, 0.2

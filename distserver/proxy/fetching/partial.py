@@ -24,8 +24,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from distserver.proxy.breaker import boot_id
-from distserver.proxy.partial_writer import PartialWriter
+from distserver.proxy.fetching.writer import PartialWriter
+from distserver.proxy.upstream.breaker import boot_id
 
 FILES = (
     *("failed", "proved.new", "proved", "data", "journal.new", "journal", "size.new", "size"),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from distserver.proxy.breaker import boot_id
+from distserver.proxy.upstream.breaker import boot_id
 from distserver.registry.content import Hashes
 
 READ_BYTES = 1 << 20

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from distserver.oci.digests import Digest
-from distserver.proxy.fetch import Origin
-from distserver.proxy.limits import Limits
+from distserver.proxy.fetching.fetch import Origin
+from distserver.proxy.upstream.limits import Limits
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,15 +19,15 @@ import requests
 import urllib3
 from requests.utils import get_environ_proxies
 
-from distserver.proxy.realms import origin
-from distserver.proxy.upstream_attempt import Adapter
-from distserver.proxy.upstream_errors import (
+from distserver.proxy.upstream.attempt import Adapter
+from distserver.proxy.upstream.errors import (
     UpstreamAbsent,
     UpstreamError,
     UpstreamPage,
     UpstreamRefused,
     UpstreamUnavailable,
 )
+from distserver.proxy.upstream.realms import origin
 
 CONNECT_SECONDS = 3.0
 SILENCE_SECONDS = 15.0

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from distserver.proxy.upstream_errors import UpstreamBusy
+from distserver.proxy.upstream.errors import UpstreamBusy
 
 log = logging.getLogger(__name__)
 

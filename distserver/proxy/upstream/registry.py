@@ -25,9 +25,9 @@ from distserver.oci.manifests import (
 )
 from distserver.oci.names import Tag, parse_tag
 from distserver.oci.references import Reference
-from distserver.proxy.upstream_auth import Authenticator
-from distserver.proxy.upstream_client import SILENCE_SECONDS, Answer, Transfer, error_of, is_page
-from distserver.proxy.upstream_errors import UpstreamLied, UpstreamUnavailable
+from distserver.proxy.upstream.auth import Authenticator
+from distserver.proxy.upstream.client import SILENCE_SECONDS, Answer, Transfer, error_of, is_page
+from distserver.proxy.upstream.errors import UpstreamLied, UpstreamUnavailable
 
 ACCEPT = {"Accept": ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))}
 STALL_SECONDS = 30.0
@@ -76,7 +76,7 @@ class UpstreamRegistry:
     """One base URL of an upstream. Repositories' names are those that it uses itself.
 
     Every method raises UpstreamError, and blocks on the network with limits of silence only:
-    whoever asks adds a deadline (upstream_attempt).
+    whoever asks adds a deadline (attempt).
     """
 
     def __init__(self, url: str, transfer: Transfer, authenticator: Authenticator) -> None:

@@ -22,7 +22,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ProtocolError
 
 from distserver.proxy.background import in_background
-from distserver.proxy.upstream_errors import UpstreamUnavailable
+from distserver.proxy.upstream.errors import UpstreamUnavailable
 
 T = TypeVar("T")
 

@@ -11,17 +11,17 @@ import requests
 
 from distserver.config import Config, UpstreamConfig
 from distserver.metrics import Metrics
-from distserver.proxy.breaker import Breaker
-from distserver.proxy.credentials import Load, docker_config, password_file
-from distserver.proxy.credentials_ecr import ecr_password
-from distserver.proxy.limits import limits_of
-from distserver.proxy.mode import Mode
-from distserver.proxy.realms import origin
-from distserver.proxy.uplink import Place, Uplink
-from distserver.proxy.upstream_auth import Authenticator
-from distserver.proxy.upstream_client import Transfer, Transport, new_session
-from distserver.proxy.upstream_registry import UpstreamRegistry
-from distserver.proxy.upstreams import FOREVER, Upstream, Upstreams, base_url
+from distserver.proxy.upstream.auth import Authenticator
+from distserver.proxy.upstream.breaker import Breaker
+from distserver.proxy.upstream.client import Transfer, Transport, new_session
+from distserver.proxy.upstream.credentials import Load, docker_config, password_file
+from distserver.proxy.upstream.ecr import ecr_password
+from distserver.proxy.upstream.limits import limits_of
+from distserver.proxy.upstream.mode import Mode
+from distserver.proxy.upstream.realms import origin
+from distserver.proxy.upstream.registry import UpstreamRegistry
+from distserver.proxy.upstream.table import FOREVER, Upstream, Upstreams, base_url
+from distserver.proxy.upstream.uplink import Place, Uplink
 
 
 def upstreams_of(config: Config) -> Upstreams:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import time
 
-from distserver.proxy.credentials import Credentials, Kept
+from distserver.proxy.upstream.credentials import Credentials, Kept
 
 MOST_LIFE_SECONDS = 6 * 3600.0
 

@@ -12,13 +12,13 @@ from typing import Self
 
 from backends.base import Reader
 from backends.errors import Unavailable
-from distserver.proxy.flights import FIRST_SECONDS, POLL_SECONDS, Flights
-from distserver.proxy.following import Following, Span
-from distserver.proxy.proof import Proof
-from distserver.proxy.room import NoRoom
-from distserver.proxy.uncached import Uncached
-from distserver.proxy.upstream_errors import FINAL, UpstreamError, UpstreamLied, UpstreamUnavailable
-from distserver.proxy.wanted import Wanted
+from distserver.proxy.fetching.flights import FIRST_SECONDS, POLL_SECONDS, Flights
+from distserver.proxy.fetching.following import Following, Span
+from distserver.proxy.fetching.proof import Proof
+from distserver.proxy.fetching.room import NoRoom
+from distserver.proxy.fetching.uncached import Uncached
+from distserver.proxy.fetching.wanted import Wanted
+from distserver.proxy.upstream.errors import FINAL, UpstreamError, UpstreamLied, UpstreamUnavailable
 from distserver.registry.verified import HOLD_BACK_BYTES
 
 STALL_SECONDS = 30.0
