@@ -51,9 +51,9 @@ def proxied(
     flights = Flights(registry.content, room, lambda: mode.offline, max(1, config.threads * 3 // 4))
     begun = Begun(state / "begun")
     completion = Completion(registry.blobs, registry.manifests, begun)
-    parts = Parts(sources, completion, freshness, mode, metrics)
+    parts = Parts(sources, completion, freshness, mode, metrics, flights.seat)
     manifests = ProxiedManifests(registry, config.manifest_cache_bytes, parts)
-    referrers = ProxiedReferrers(registry, manifests, sources, freshness, mode)
+    referrers = ProxiedReferrers(registry, manifests, sources, freshness, mode, flights.seat)
 
     def sweep() -> None:
         room.sweep()
@@ -67,6 +67,6 @@ def proxied(
         blobs=ProxiedBlobs(registry, sources, flights, begun, metrics),
         manifests=manifests,
         referrers=referrers,
-        tags=ProxiedTags(registry, sources),
+        tags=ProxiedTags(registry, sources, flights.seat),
     )
     return Proxied(wrapped, Completer(work))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from distserver.proxy.upstream.table import Upstream, Upstreams
 from distserver.proxy.upstream.uplink import Uplink
 
 Connect = Callable[[Upstream], Uplink]
+Seat = Callable[[], AbstractContextManager[object]]
+"""Lets a client wait for an upstream, if there is room: some threads are kept for who does not."""
 RETRY_SECONDS = (5, 30)
 MAX_UPLINKS = 256
 

@@ -18,6 +18,7 @@ from distserver.proxy.upstream import breaker, uplink
 from distserver.proxy.upstream.breaker import Breaker
 from distserver.proxy.upstream.errors import (
     UpstreamAbsent,
+    UpstreamLate,
     UpstreamLied,
     UpstreamOffline,
     UpstreamPage,
@@ -211,3 +212,31 @@ def test_a_web_page_says_nothing_of_an_upstream(make: Make) -> None:
         with pytest.raises(UpstreamPage):
             found.ask(lambda registry: registry.manifest("a", LATEST))
     assert len(upstream.asked) == 5
+
+
+def test_who_stops_waiting_says_nothing_of_the_upstream(make: Make) -> None:
+    """Over a slow link an answer takes longer than a client waits; the next one joins it."""
+    go = threading.Event()
+
+    def slow(_: Asked) -> Reply:
+        go.wait(10)
+        return GOOD
+
+    found, (upstream,) = make(slow)
+    for _ in range(4):
+        with pytest.raises(UpstreamLate):
+            found.ask_soon("v1", resolve, 0.05)
+    assert len(upstream.asked) == 1
+    go.set()
+    assert found.ask_soon("v1", resolve, 10) == D
+    assert found.places[0].breaker.closed()
+
+
+def test_what_our_code_stumbles_over_is_unavailable(make: Make) -> None:
+    found, _ = make(lambda _: GOOD)
+
+    def stumble(_: UpstreamRegistry) -> Digest:
+        raise ValueError("a port that is none")
+
+    with pytest.raises(UpstreamUnavailable, match="not understood"):
+        found.ask(stumble)
