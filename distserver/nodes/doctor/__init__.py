@@ -1,0 +1,1 @@
+"""What would stop a cold start of a node, in plain words."""
