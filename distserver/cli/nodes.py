@@ -19,6 +19,7 @@ from distserver.nodes.plan import Runtime, Wish
 from distserver.nodes.runtimes import RUNTIMES
 
 Command = Callable[..., Any]
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _ROOT = click.Path(exists=True, file_okay=False, path_type=Path)
 root_option = click.option(
     "--root",
@@ -26,6 +27,13 @@ root_option = click.option(
     default="/",
     metavar="DIR",
     help="The node's files lie below DIR: a mounted disk or an image.",
+)
+authority_option = click.option(
+    "--ca",
+    type=FILE,
+    callback=lambda _context, _parameter, file: _authority(file),
+    metavar="FILE",
+    help="PEM file of the authority of their certificates.",
 )
 _runtime = click.option(
     "--runtime", type=click.Choice(list(RUNTIMES)), required=True, help="What pulls on the node."
@@ -55,9 +63,7 @@ def _wished(command: Command) -> Command:
         help="A server: http://HOST:PORT. Given again: the next one to ask.",
     )
     @click.option("--only", is_flag=True, help="Ask nobody else: what they lack is not pulled.")
-    @click.option(
-        "--ca", type=click.File("rb"), metavar="FILE", help="PEM file of the authority to trust."
-    )
+    @authority_option
     @click.option(
         "--registry",
         "registries",
@@ -67,9 +73,9 @@ def _wished(command: Command) -> Command:
     )
     @functools.wraps(command)
     def run(
-        urls: Sequence[str], only: bool, ca: Any, registries: Sequence[str], **rest: Any
+        urls: Sequence[str], only: bool, ca: bytes, registries: Sequence[str], **rest: Any
     ) -> Any:
-        wish = Wish(_endpoints(urls), only, _authority(ca), _hosts(registries))
+        wish = Wish(_endpoints(urls), only, ca, _hosts(registries))
         if ca and not wish.secured:
             raise click.UsageError("--ca is for endpoints that begin with https://")
         return command(wish, **rest)
@@ -178,14 +184,15 @@ def _hosts(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.lower() for name in names))
 
 
-def _authority(file: Any) -> bytes:
+def _authority(file: Path | None) -> bytes:
     if file is None:
         return b""
-    pem: bytes = file.read(MAX_FILE_BYTES)
+    with file.open("rb") as stream:
+        pem = stream.read(MAX_FILE_BYTES)
     try:
         validity_of_pem(pem)
     except ValueError as exc:
-        raise click.UsageError(f"--ca {file.name}: {exc}") from exc
+        raise click.UsageError(f"--ca {file}: {exc}") from exc
     return pem
 
 

@@ -30,7 +30,7 @@ class Containerd:
         """Write hosts.toml; config.toml only where there is none."""
         config = read_config(node)
         certs = _certs(config)
-        text = hosts_toml.render(wish, f"{certs}/{CA}").encode()
+        text = hosts_toml.render(wish, f"../{CA}").encode()
         files = [File(f"{certs}/{CA}", wish.ca)] if wish.secured else []
         files += [File(f"{certs}/{name}/hosts.toml", text) for name in (DEFAULT, *wish.registries)]
         notes = [*_config_notes(config), *self._own_ways(wish, node, certs)]
