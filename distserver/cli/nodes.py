@@ -109,11 +109,12 @@ def write(wish: Wish, runtime: str, root: Path, force: bool) -> None:
     with node_errors():
         plan = chosen.plan(wish, node)
         _require_answer(wish, force)
-        _echo(NodeFiles(node, force).write(chosen.family, plan.files))
+        lines = NodeFiles(node, force).write(chosen.family, plan.files)
+    _echo(lines)
     for note in plan.notes:
         click.echo(f"\n{note}")
-    if plan.restart and chosen.restart:
-        click.echo(f"\nHolds after: {chosen.restart}")
+    if plan.restart and not all(line.startswith("unchanged") for line in lines):
+        _tell_restart(chosen)
 
 
 @node_config.command()
@@ -152,8 +153,8 @@ def undo(runtime: str, root: Path, force: bool) -> None:
     with node_errors():
         lines = NodeFiles(Node(root), force).undo(chosen.family)
     _echo(lines or [f"nothing was written for {runtime}"])
-    if lines and chosen.restart:
-        click.echo(f"\nHolds after: {chosen.restart}")
+    if lines:
+        _tell_restart(chosen)
 
 
 @contextmanager
@@ -215,9 +216,15 @@ def _shown(node: Node, runtime: Runtime) -> Iterator[str]:
         yield f"{path}: {files.state(path)}"
     endpoints = runtime.endpoints(node)
     for endpoint, answer in ask(endpoints, files.authority(runtime.family)).items():
-        yield f"{endpoint}: {answer.problem or 'answers'}"
+        said = answer.problem or f"answers{answer.trouble and f', but: {answer.trouble}'}"
+        yield f"{endpoint}: {said}"
     if not endpoints:
         yield "pulls from the registries themselves"
+
+
+def _tell_restart(runtime: Runtime) -> None:
+    if runtime.restart:
+        click.echo(f"\nHolds after: {runtime.restart}")
 
 
 def _echo(lines: Iterable[str]) -> None:

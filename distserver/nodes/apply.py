@@ -152,8 +152,10 @@ class NodeFiles:
         parents = [str(parent) for parent in reversed(PurePosixPath(path).parents)]
         missing = [parent for parent in parents if not self._node.exists(parent)]
         for parent in missing:
-            self._node.path(parent).mkdir()
-            sync_directory(self._node.path(parent).parent)
+            directory = self._node.path(parent)
+            directory.mkdir()
+            directory.chmod(0o755)  # whatever the umask: users without root read some of these
+            sync_directory(directory.parent)
         return missing
 
     def _remove_empty(self, made: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import re
 import ssl
 import threading
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 
 ANSWER_SECONDS = 4.0
 """Longest wait for all endpoints together; asking does not outlast it, nor do dead name servers."""
+MAX_BODY_BYTES = 64 << 10
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 
@@ -38,10 +40,12 @@ class Answer:
     """What an endpoint said.
 
     problem      why it is of no use; "" = a registry answers
+    trouble      what a server of ours says is wrong with it; "" = nothing, or it is none of ours
     certificate  of the server, DER; empty = none was shown
     """
 
     problem: str = ""
+    trouble: str = ""
     certificate: bytes = b""
 
 
@@ -110,16 +114,26 @@ def _ask(endpoint: Endpoint, ca: bytes, seconds: float) -> Answer:
 def _request(endpoint: Endpoint, ca: bytes, seconds: float) -> Answer:
     connection = _connection(endpoint, ca, seconds)
     try:
-        connection.request("GET", "/v2/", headers={"Connection": "close"})
+        connection.request("GET", "/v2/")
         certificate = _certificate(connection)
         answer = connection.getresponse()
+        answer.read(MAX_BODY_BYTES)
         version = answer.headers.get("Docker-Distribution-API-Version", "")
+        # 401 is a registry that wants a name; a proxy's error page is none.
+        if answer.status not in (200, 401) or version != "registry/2.0":
+            return Answer(f"what answers is no registry ({answer.status} for /v2/)")
+        return Answer("", _trouble(connection), certificate)
     finally:
         connection.close()
-    # 401 is a registry that wants a name; a proxy's error page is none.
-    if answer.status in (200, 401) and version == "registry/2.0":
-        return Answer("", certificate)
-    return Answer(f"what answers is no registry ({answer.status} for /v2/)", certificate)
+
+
+def _trouble(connection: http.client.HTTPConnection) -> str:
+    connection.request("GET", "/readyz")
+    try:
+        state = json.loads(connection.getresponse().read(MAX_BODY_BYTES))
+        return str(state["storage"]["problem"] or "")
+    except (ValueError, LookupError, TypeError):
+        return ""  # another registry
 
 
 def _connection(endpoint: Endpoint, ca: bytes, seconds: float) -> http.client.HTTPConnection:

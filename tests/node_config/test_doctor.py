@@ -32,6 +32,7 @@ from tests.node_config.conftest import A, B, Put
 from tests.proxy.tls import authority
 
 DEAD: set[str] = set()
+TROUBLED: set[str] = set()
 NOW = time.time()
 KUBELET, UNIT = (
     "/var/lib/kubelet/x",
@@ -44,12 +45,17 @@ BOLT = "/var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db"
 
 
 def ask(endpoints: Sequence[Endpoint], _: bytes) -> Mapping[Endpoint, Answer]:
-    return {one: Answer("refused" if str(one) in DEAD else "") for one in endpoints}
+    return {one: _answer(str(one)) for one in endpoints}
+
+
+def _answer(url: str) -> Answer:
+    return Answer("refused" if url in DEAD else "", "not mounted" if url in TROUBLED else "")
 
 
 @pytest.fixture(autouse=True)
 def nobody_is_dead() -> None:
     DEAD.clear()
+    TROUBLED.clear()
 
 
 @pytest.fixture
@@ -128,6 +134,8 @@ class TestServer:
         facts = replace(facts, endpoints=(parse_endpoint(A), parse_endpoint(B)))
         DEAD.add(B)
         assert levels(run(server.answers, facts)) == [OK, STOP]
+        TROUBLED.add(A)
+        assert "not mounted" in run(server.answers, facts)[0].what
 
 
 class TestStorage:

@@ -10,7 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from distserver.nodes.endpoints import Endpoint, ask, endpoints_of, parse_endpoint
+from distserver.nodes.endpoints import Answer, Endpoint, ask, endpoints_of, parse_endpoint
+from tests.live import Server, wait_for
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,7 @@ def serve() -> Iterator[Callable[..., Endpoint]]:
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name.replace("_", "-"), value)
+                self.send_header("Content-Length", "0")
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
@@ -88,6 +90,15 @@ VERSION = {"Docker_Distribution_API_Version": "registry/2.0"}
 def test_a_registry_answers_also_one_that_wants_a_name(serve: Callable[..., Endpoint]) -> None:
     both = [serve(200, **VERSION), serve(401, **VERSION)]
     assert [answer.problem for answer in ask(both).values()] == ["", ""]
+
+
+def test_a_server_of_ours_tells_its_trouble(start: Callable[..., Server]) -> None:
+    server = start(None, "--workers", "1")
+    endpoint = parse_endpoint(server.url)
+    assert ask([endpoint])[endpoint] == Answer()
+    server.storage.rename(server.directory / "gone")
+    wait_for(lambda: ask([endpoint])[endpoint].trouble, 10, "trouble")
+    assert ask([endpoint])[endpoint].problem == ""
 
 
 def test_what_is_no_registry(serve: Callable[..., Endpoint]) -> None:

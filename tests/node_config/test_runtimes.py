@@ -123,7 +123,9 @@ class TestContainerd:
 
     def test_docker_s_package_switches_cri_off(self, node: Node, put: Put) -> None:
         put(CONFIG, 'disabled_plugins = ["cri"]')
-        assert "switches cri off" in " ".join(self.plan(node).notes)
+        notes = " ".join(self.plan(node).notes)
+        assert "switches cri off" in notes
+        assert "`version = 2` has to be its first line" in notes
 
     def test_odd_values_are_no_traceback(self, node: Node, put: Put) -> None:
         put(CONFIG, 'version = 2\nplugins = 5\nimports = "x"')

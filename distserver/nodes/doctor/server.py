@@ -78,7 +78,14 @@ def endpoint_findings(endpoint: Endpoint, answer: Answer, now: float) -> Iterato
             "start the server, or name another; distserver node-config show",
         )
         return
-    yield ok(f"{endpoint} answers")
+    if answer.trouble:
+        yield stop(
+            f"{endpoint} answers, but its storage does not: {answer.trouble}",
+            "what it held cannot be pulled from it",
+            "distserver doctor on that server",
+        )
+    else:
+        yield ok(f"{endpoint} answers")
     if answer.certificate:
         mend = "give the server a certificate that is good for the whole journey"
         yield _validity(str(endpoint), validity(answer.certificate), now, mend)

@@ -74,13 +74,15 @@ def _certs(config: ContainerdConfig) -> str:
 
 def _config_notes(config: ContainerdConfig) -> Iterator[str]:
     if config.without_cri:
-        yield f"{FILE} switches cri off (disabled_plugins): no kubelet can use this containerd."
+        yield f"{FILE} switches cri off (disabled_plugins): remove that, or no kubelet can use it."
     if not config.there or config.config_path:
         return
     yield (
         f"TO DO: {FILE} sets no config_path. containerd 2.2 and later look into {CERTS} all the "
         f"same; for all others add these lines, then `{Containerd.restart}`:\n\n{config.missing}"
     )
+    if config.version < 2:
+        yield f"TO DO: {FILE} has no version yet: `version = 2` has to be its first line."
     if config.mirrors:
         yield (
             f"TO DO: first remove registry.mirrors and registry.configs…tls from {FILE}: beside "
