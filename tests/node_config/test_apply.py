@@ -169,6 +169,8 @@ def test_links(node: Node, put: Put, tmp_path: Path) -> None:
     with pytest.raises(NodeError, match="leads out of"):
         NodeFiles(node).write("f", [File("/out/file", b"1")])
     assert not list((tmp_path / "outside").iterdir())
+    with pytest.raises(NodeError, match="leads out of"):
+        node.exists("/out/file")
 
 
 def test_damaged_record_and_large_files(node: Node, put: Put) -> None:

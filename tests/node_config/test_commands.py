@@ -117,6 +117,9 @@ def test_doctor(run: Callable[..., Result], served: Node, put: Put, tmp_path: Pa
     needed = run("doctor", "--need", str(tmp_path / "list"))
     assert needed.exit_code == 1
     assert "stop  docker.io/library/app:v1: it is not held" in needed.output
+    (served.root / "srv/registry").rename(served.root / "gone")
+    (served.root / "srv/registry").mkdir()
+    assert "is not the storage that was here" in run("doctor").output
 
 
 def test_doctor_and_a_server(

@@ -120,6 +120,17 @@ def test_silence_ends_for_all_at_once() -> None:
     assert all(answer.problem for answer in answers.values())
 
 
+def test_what_knows_no_deadline_does_not_hold_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As looking up a name does."""
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(10) and [])
+    endpoint = parse_endpoint("http://name.example:5000")
+    begin = time.monotonic()
+    assert ask([endpoint], seconds=0.2)[endpoint].problem == "no answer in time"
+    assert time.monotonic() - begin < 5
+    over.set()
+
+
 def test_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
