@@ -33,7 +33,7 @@ authority_option = click.option(
     type=FILE,
     callback=lambda _context, _parameter, file: _authority(file),
     metavar="FILE",
-    help="PEM file of the authority of their certificates.",
+    help="PEM file of the authority that signed the servers' certificates.",
 )
 _runtime = click.option(
     "--runtime", type=click.Choice(list(RUNTIMES)), required=True, help="What pulls on the node."

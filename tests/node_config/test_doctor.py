@@ -22,9 +22,8 @@ from distserver.nodes.doctor.facts import Facts
 from distserver.nodes.doctor.findings import OK, STOP, WARN, Finding
 from distserver.nodes.doctor.table import OF_A_NODE, OF_A_SERVER, examine
 from distserver.nodes.endpoints import Answer, Endpoint, parse_endpoint
-from distserver.nodes.node import Node
+from distserver.nodes.node import Node, NodeError
 from distserver.oci.digests import Digest
-from distserver.oci.errors import RegistryError
 from distserver.oci.names import Tag
 from distserver.proxy.upstream.mode import Mode
 from distserver.registry import Registry
@@ -200,7 +199,7 @@ class TestPulling:
         assert levels(run(pulling.pulling, facts)) == [OK, OK]
         DEAD.add(A)
         assert levels(run(pulling.pulling, facts)) == [OK, WARN]
-        DEAD.add(B)
+        TROUBLED.add(B)
         assert levels(run(pulling.pulling, facts)) == [STOP]
 
     def test_another_runtime_of_kubernetes(self, facts: Facts, put: Put) -> None:
@@ -288,7 +287,7 @@ class TestNeeded:
         assert "nothing for linux/s390x" in need(facts, "app:v1 linux/s390x")[0].what
 
     def test_a_line_that_is_none(self, facts: Facts) -> None:
-        with pytest.raises(RegistryError):
+        with pytest.raises(NodeError, match=r"'unknown.example/x:v1' is no image: no upstream"):
             need(facts, "unknown.example/x:v1")
 
 

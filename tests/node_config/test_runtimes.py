@@ -78,7 +78,10 @@ class TestContainerd:
         put("/etc/containerd/certs.d/docker.io/hosts.toml", '[host."https://mirror.example/v2/x"]')
         notes = " ".join(self.plan(node).notes)
         assert "--registry docker.io replaces it" in notes
-        assert self.plan(node, registries=("docker.io",)).notes == ()
+        plan = self.plan(node, registries=("docker.io",))
+        assert plan.notes == ()
+        NodeFiles(node).write("containerd", plan.files)
+        assert self.plan(node).notes == ()  # ours, and taken back when it is not wished any more
 
     def test_no_config(self, node: Node) -> None:
         plan = self.plan(node)

@@ -14,7 +14,7 @@ from distserver.nodes.doctor.archives import Archives, archives
 from distserver.nodes.doctor.facts import FOLDERS, Facts, Needed
 from distserver.nodes.doctor.findings import Finding, ok, stop, warn
 from distserver.nodes.doctor.storage import opened
-from distserver.nodes.node import Node
+from distserver.nodes.node import Node, NodeError
 from distserver.nodes.runtimes.containerd_config import FILE, read_config
 from distserver.oci.errors import ManifestUnknown, RegistryError
 from distserver.oci.manifests import Manifest, parse_manifest
@@ -140,10 +140,11 @@ def _pause(name: str, facts: Facts) -> Finding:
 
 
 def _images(found: Archives, facts: Facts) -> Iterator[Image]:
+    upstreams = facts.upstreams
     for name in found.names:
         # A name that is none, or of a registry that is no upstream, is not the one we look for.
         with contextlib.suppress(RegistryError):
-            yield parse_image(name, facts.upstreams, facts.own)
+            yield parse_image(name, upstreams, facts.own)
 
 
 def _known(node: Node, name: str) -> bool:
@@ -164,8 +165,9 @@ def _contains(path: Path, text: bytes) -> bool:
 def read_needed(lines: Iterable[str], facts: Facts) -> Iterator[Needed]:
     """Read a list: an image a line, platforms behind it, comments; or a lock file.
 
-    Raises: RegistryError whose detail is the line.
+    Raises: NodeError that names the line.
     """
+    upstreams = facts.upstreams
     for line in lines:
         text = line.partition("#")[0].strip()
         if locked := split_line(text):
@@ -175,4 +177,7 @@ def read_needed(lines: Iterable[str], facts: Facts) -> Iterator[Needed]:
             platforms = tuple(rest)
         else:
             continue
-        yield Needed(parse_image(name, facts.upstreams, facts.own), platforms)
+        try:
+            yield Needed(parse_image(name, upstreams, facts.own), platforms)
+        except RegistryError as exc:
+            raise NodeError(f"{line.strip()!r} is no image: {exc.message}") from exc

@@ -45,25 +45,25 @@ def _other(runtime: Runtime, facts: Facts) -> bool:
 def _answering(runtime: Runtime, facts: Facts) -> Iterator[Finding]:
     authority = NodeFiles(facts.node).authority(runtime.family)
     asked = facts.ask(runtime.endpoints(facts.node), authority)
-    dead = [
-        f"{endpoint} ({answer.problem})" for endpoint, answer in asked.items() if answer.problem
-    ]
+    dead = []
     for endpoint, answer in asked.items():
-        if not answer.problem:
+        if reason := answer.problem or answer.trouble:
+            dead.append(f"{endpoint} ({reason})")
+        else:
             yield from endpoint_findings(endpoint, answer, facts.now)
     if not dead:
         return
     if len(dead) == len(asked):
         yield stop(
-            f"{runtime.name}: no server answers of {', '.join(dead)}",
+            f"{runtime.name}: no server is of use: {', '.join(dead)}",
             "the node pulls nothing from us",
-            "start the servers, or name others: distserver node-config write",
+            "start or mend the servers, or name others: distserver node-config write",
         )
     else:
         yield warn(
-            f"{runtime.name}: does not answer: {', '.join(dead)}",
+            f"{runtime.name}: of no use: {', '.join(dead)}",
             "the node goes on with the next one, but there is one less to lose",
-            "start it, or name another: distserver node-config write",
+            "start or mend it, or name another: distserver node-config write",
         )
 
 

@@ -35,7 +35,11 @@ def _identity(url: str, known: str | None) -> Finding:
     try:
         found = store_ids(open_backend(url))
     except StorageError as exc:
-        return stop(f"the storage cannot be used: {exc}", why, "mount; ls -la; distserver ls")
+        return stop(
+            f"the storage cannot be used: {exc}",
+            why,
+            "look at what `mount` and `dmesg` say, and at the rights of the directory",
+        )
     if not found and known:
         return stop(
             f"{url} is not the storage that was here ({known}): it is not mounted, or was emptied",
@@ -76,9 +80,9 @@ def room(facts: Facts) -> Iterator[Finding]:
 
 def disks(facts: Facts) -> Iterator[Finding]:
     """Whether kubelet would remove images for want of room."""
-    for path in RUNTIME_DISKS if facts.kubelet else ():
-        if not facts.node.exists(path):
-            continue
+    there = [path for path in RUNTIME_DISKS if facts.kubelet and facts.node.exists(path)]
+    by_disk = {facts.node.path(path).stat().st_dev: path for path in reversed(there)}
+    for path in by_disk.values():
         usage = shutil.disk_usage(facts.node.path(path))
         percent = 100 * usage.used // max(1, usage.used + usage.free)
         if percent >= KUBELET_PERCENT:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from distserver.nodes.endpoints import Endpoint
 from distserver.nodes.node import Node, NodeError
-from distserver.nodes.plan import File, Plan, Wish
+from distserver.nodes.plan import HEAD, File, Plan, Wish
 from distserver.nodes.runtimes import hosts_toml
 from distserver.nodes.runtimes.containerd_config import (
     CERTS,
@@ -58,11 +58,11 @@ class Containerd:
         """What other hosts.toml files take from _default."""
         for path in node.glob(certs, "*/hosts.toml"):
             registry = path.split("/")[-2]
-            if registry == DEFAULT or registry in wish.registries:
+            if registry in (DEFAULT, *wish.registries):
                 continue
-            if not set(wish.endpoints) <= set(_read(node, path)):
+            if not (node.read(path) or b"").startswith(HEAD.encode()):
                 yield (
-                    f"{path} is there and leads elsewhere: for {registry} it wins over {DEFAULT}. "
+                    f"{path} is there: for {registry} it wins over {DEFAULT}. "
                     f"--registry {registry} replaces it."
                 )
 
