@@ -110,6 +110,16 @@ class ProxiedManifests(Manifests):
         """See Manifests.held. Asks no upstream."""
         return super().get(name, reference)
 
+    def follow(self, name: str, tag: Tag, stored: StoredManifest, validated: bool) -> None:
+        """Let a tag that was not pushed here name a held manifest.
+
+            validated  its upstream says so now
+        Raises: Full, Unavailable.
+        """
+        self.keep(name, stored.digest, stored.data, _parsed(stored), [tag])
+        if validated:
+            self._freshness.validated(name, tag)
+
     def _offered(self, source: Source, name: str, held: StoredManifest) -> StoredManifest:
         """The manifest, if its content is here or can come: podman never changes mirror after it.
 
