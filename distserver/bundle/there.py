@@ -11,6 +11,7 @@ import re
 import threading
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,8 @@ from distserver.registry.manifests import StoredManifest
 CONNECT_SECONDS, SILENCE_SECONDS = 5.0, 60.0
 """The server itself gives an upstream 30 s of silence."""
 PATIENCE_SECONDS = 60.0
-READ_BYTES = 1 << 20
+READ_BYTES = 64 << 10
+"""Of a body that breaks off, less than this is lost and read again."""
 MAX_WORDS = 500
 _PORT = re.compile(r".+_[0-9]{1,5}")
 
@@ -82,16 +84,13 @@ class There:
 
     def said_of(self, name: str, stored: StoredManifest) -> Sequence[StoredManifest]:
         """See Place.said_of."""
-        found, digest = [], stored.digest
-        for tag in map(Tag, signature_tags(digest)):
-            try:
-                found.append(self._manifest(name, tag))
-            except _Absent:
-                continue
-        return [
-            *found,
-            *(self._manifest(name, referrer) for referrer in self._listed(name, digest)),
-        ]
+        tags = map(Tag, signature_tags(stored.digest))
+        references: list[Reference] = [*tags, *self._listed(name, stored.digest)]
+        found = []
+        for reference in references:
+            with suppress(_Absent):
+                found.append(self._manifest(name, reference))
+        return found
 
     def missing(self, name: str, blobs: Collection[Descriptor]) -> list[Descriptor]:
         """See Place.missing: all that did not pass by in this run."""
@@ -152,7 +151,10 @@ class There:
         return StoredManifest(digest, manifest.media_type, body, headers.get("Warning", ""))
 
     def _listed(self, name: str, subject: Digest) -> list[Digest]:
-        body, _ = self._body(f"/v2/{name}/referrers/{subject}", {})
+        try:
+            body, _ = self._body(f"/v2/{name}/referrers/{subject}", {})
+        except _Absent:
+            return []
         try:
             return [Digest.parse(entry["digest"]) for entry in json.loads(body)["manifests"]]
         except (ValueError, KeyError, TypeError, DigestInvalid) as exc:
