@@ -6,7 +6,9 @@ Runs as often as you like: what is there is not asked for again. A failure costs
 from __future__ import annotations
 
 import queue
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -45,7 +47,7 @@ class Outcome:
 
     plan      None if not even its manifests are known
     problem   why it is not complete; "" = it is
-    fetched   bytes of its blobs that were not held before; what images share counts for each
+    fetched   bytes of the blobs that were brought for it; what images share counts for one
     """
 
     image: Image
@@ -104,6 +106,7 @@ class Preload:
     def __init__(self, place: Place, tick: Callable[[Meter], None] = lambda _: None) -> None:
         self._place, self._tick = place, tick
         self.meter = Meter(place)
+        self._locks: dict[Digest, threading.Lock] = defaultdict(threading.Lock)
 
     def run(self, wanted: Sequence[Wanted]) -> Iterator[Outcome]:
         """Bring images; yield what came of each, as it is known.
@@ -145,18 +148,23 @@ class Preload:
         name, fetched = plan.image.name, 0
         try:
             for blob in self._place.missing(name, plan.blobs.values()):
-                self._bring(name, blob)
-                fetched += blob.size
+                fetched += self._bring(name, blob)
             if plan.parts:
                 self._place.finish(plan)
         except Failure as exc:
             return Outcome(plan.image, plan, str(exc), fetched)
         return Outcome(plan.image, plan, plan.problem, fetched)
 
-    def _bring(self, name: str, blob: Descriptor) -> None:
-        self.meter.begin(name, blob)
-        self._patiently(lambda: self._place.bring(name, blob))
-        self.meter.end(blob)
+    def _bring(self, name: str, blob: Descriptor) -> int:
+        """Bring a blob; return the bytes that this took. Raises: Failure."""
+        # Images of several upstreams may share a layer: it comes from one of them.
+        with self._locks[blob.digest]:
+            if not self._place.missing(name, [blob]):
+                return 0
+            self.meter.begin(name, blob)
+            self._patiently(lambda: self._place.bring(name, blob))
+            self.meter.end(blob)
+            return blob.size
 
     def _patiently(self, work: Callable[[], T]) -> T:
         """Do it, and again as long as its failure is worth patience. Raises: Failure."""
