@@ -98,11 +98,11 @@ class Here:
     def finish(self, plan: Plan) -> None:
         """See Place.finish."""
         name, tag = plan.image.name, plan.image.tag
-        for digest in plan.parts:
-            if not self._held(name, digest):
-                raise Failure("the storage does not keep it")
-            self._bringing.begun.remove(name, digest)
         with _failures():
+            for digest in plan.parts:
+                if not self._held(name, digest):
+                    raise Failure("the storage does not keep it")
+                self._bringing.begun.remove(name, digest)
             if tag and self._source(name):
                 self._manifests.follow(name, tag, plan.top.stored, plan.top.validated)
 
@@ -157,6 +157,8 @@ def _failure(error: Exception, what: str = "") -> Failure:
         return Failure(what + told.reason, _patience(told))
     if isinstance(error, ManifestUnknown):
         return Failure("the upstream does not have it")
+    if isinstance(error, NoRoom):  # others may give theirs back
+        return Failure(f"no room for it on its way: {error}", PATIENCE_SECONDS)
     kind = "the storage: " if isinstance(error, StorageError) else ""
     return Failure(f"{kind}{error}")
 

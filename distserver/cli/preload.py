@@ -20,7 +20,7 @@ from distserver.bundle.plan import Place
 from distserver.bundle.platforms import machine_platform, parse_platforms
 from distserver.bundle.preload import NoSpace, Preload, Wanted
 from distserver.bundle.there import Everywhere, There
-from distserver.cli.common import configured
+from distserver.cli.common import configured, require_owner
 from distserver.cli.preload_report import Report
 from distserver.config import Config, Loaded
 from distserver.metrics import Metrics
@@ -127,12 +127,13 @@ class _Site:
             self._upstreams = Everywhere(self._upstreams.configured, self._upstreams.policy)
 
     def place(self) -> Place:
-        """Open it. Raises: StorageError, ConfigError."""
+        """Open it. Raises: StorageError, ClickException."""
         if self._server:
             return There(self._server)
         mode = Mode(Path(self._config.state), self._config.mode)
         if mode.offline:
             click.echo(OFFLINE, err=True)
+        require_owner(self._config)
         app.initialise_storage(self._config)
         return Here(app.open_proxied(self._config, mode, Metrics()))
 

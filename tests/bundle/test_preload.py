@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -313,3 +314,13 @@ def test_a_line_that_is_no_image_costs_only_itself(w: World) -> None:
     assert done.exit_code == 1
     assert "no upstream of this name is configured" in done.output
     assert served(w, "v1", LAYER)
+
+
+def test_root_leaves_no_files_in_another_users_storage(w: World, tmp_path: Path) -> None:
+    if os.geteuid():
+        return
+    os.chown(tmp_path / "storage", 65534, 65534)
+    done = preload(w, f"{NAME}:v1")
+    assert done.exit_code == 1
+    assert "sudo -u" in done.output
+    assert not w.upstream.asked
