@@ -99,10 +99,15 @@ class Plan:
     blobs: dict[Digest, Descriptor] = field(default_factory=dict)
 
     @property
+    def sizes(self) -> dict[Digest, int]:
+        """Bytes of each part of it, manifests too."""
+        manifests = {digest: len(part.data) for digest, part in self.parts.items()}
+        return manifests | {digest: blob.size for digest, blob in self.blobs.items()}
+
+    @property
     def size(self) -> int:
-        """Bytes of all that comes, manifests too."""
-        manifests = sum(len(part.data) for part in self.parts.values())
-        return manifests + sum(blob.size for blob in self.blobs.values())
+        """Bytes of all of it."""
+        return sum(self.sizes.values())
 
     @property
     def locked(self) -> Locked:

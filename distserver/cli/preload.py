@@ -93,8 +93,9 @@ def preload(  # noqa: PLR0913  # each is an option
     chosen = _platforms(platforms) if platforms else None
     site = _Site(loaded.config, server)
     site.check(images)
-    report = Report(as_json, len(listed))
+    report = Report(as_json)
     wanted = site.wanted(listed, chosen, report)
+    report.images = len(wanted) + report.missing
     run = Preload(site.place(), report.tick)
     try:
         for outcome in run.run(wanted):

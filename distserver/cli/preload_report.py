@@ -11,6 +11,7 @@ import click
 
 from distserver.bundle.lock import ALL, Locked
 from distserver.bundle.preload import Meter, Outcome, mib
+from distserver.oci.digests import Digest
 
 
 @dataclass
@@ -24,9 +25,10 @@ class Report:
     """
 
     as_json: bool
-    images: int
+    images: int = 0
     complete: list[Locked] = field(default_factory=list)
     missing: int = 0
+    _sizes: dict[Digest, int] = field(default_factory=dict)
     _begun: float = field(default_factory=time.monotonic)
     _shown: str = ""
 
@@ -37,6 +39,7 @@ class Report:
             self.lacks(str(outcome.image), outcome.problem)
             return
         self.complete.append(plan.locked)
+        self._sizes |= plan.sizes
         platforms = plan.platforms or (ALL,)
         if self.as_json:
             row = {"image": str(outcome.image), "digest": str(plan.top.stored.digest)}
@@ -72,7 +75,7 @@ class Report:
     def summary(self, meter: Meter) -> None:
         """Show what came of it all."""
         seconds, fetched = time.monotonic() - self._begun, meter.came()
-        held = max(0, sum(locked.size for locked in self.complete) - fetched)
+        held = max(0, sum(self._sizes.values()) - fetched)
         numbers = {"images": self.images, "complete": len(self.complete), "missing": self.missing}
         if self.as_json:
             rest = {"fetched": fetched, "held": held, "seconds": round(seconds, 1)}

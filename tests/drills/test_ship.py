@@ -121,12 +121,17 @@ def test_ship(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> N
     moved = prepared.directory / "elsewhere"
     packed = pack_and_unpack(prepared.storage, moved / "storage")
     prepared.storage.rename(prepared.directory / "gone")  # what is shipped must be enough
+    places = ("--storage", str(moved / "storage"), "--state", str(moved / "state"))
+    command("verify", *places)
     with an_island() as island, inside(island), running(start_server(moved)) as server:
         root = tmp_path_factory.mktemp("c")
         with running_containerd(root, {"_default": mirrored(server.url, server.url)}) as node:
             pulled = pull_all(node, prepared.fleet)
             hello = run(node, f"{prepared.fleet[0].name}:{TAG}")
         other_platforms(server, prepared.fleet)
+        command("mode", "offline", *places)
+        assert status(server, prepared.fleet[0], TAG) == 200
+        assert status(server, prepared.fleet[0], "other") == 404
         packets = sent_beyond_loopback(island)
     assert hello == "hello"
     assert packets == 0
@@ -138,6 +143,17 @@ def test_ship(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> N
         f"{sent / 2**20:.0f} MiB in {seconds:.0f} s; tar {packed / 2**20:.0f} MiB;"
         f" {len(pulled)} pulls, the slowest {max(pulled):.1f} s; {packets} packets; {again} HEADs",
     )
+
+
+def command(*arguments: str) -> str:
+    """Run a command of ours, which must end well; return what it says."""
+    run = [sys.executable, "-m", "distserver", *arguments]
+    return subprocess.run(run, capture_output=True, text=True, check=True, timeout=SECONDS).stdout
+
+
+def status(server: Server, image: FleetImage, reference: str) -> int:
+    """What the server says to who asks for a manifest."""
+    return server.request("GET", f"/v2/{image.name}/manifests/{reference}").status_code
 
 
 def ask_again(prepared: Prepared, lock: Path) -> int:
@@ -185,13 +201,11 @@ def other_platforms(server: Server, fleet: Sequence[FleetImage]) -> None:
     """What this node's containerd does not ask for is here too; what nobody wanted is not."""
     for image in fleet:
         for platform, manifest in image.members.items():
-            path = f"/v2/{image.name}/manifests/{digest_of(manifest)}"
-            wanted = platform in PLATFORMS
-            assert (server.request("GET", path).status_code == 200) == wanted, (image, platform)
+            held = status(server, image, digest_of(manifest)) == 200
+            assert held == (platform in PLATFORMS), (image.name, platform)
         for digest in image.extra:
-            assert server.request("GET", f"/v2/{image.name}/manifests/{digest}").status_code == 200
-        held = [d for d in image.blobs if not _only_for(image, d, "linux/arm/v7")]
-        for digest in held:
+            assert status(server, image, digest) == 200
+        for digest in [d for d in image.blobs if not _only_for(image, d, "linux/arm/v7")]:
             answer = server.request("GET", f"/v2/{image.name}/blobs/{digest}")
             assert answer.content == image.blobs[digest]
 
