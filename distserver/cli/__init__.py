@@ -7,7 +7,7 @@ import logging
 import click
 
 from distserver import __version__
-from distserver.cli import doctor, inspect, nodes, serve, storage, upstreams, users
+from distserver.cli import doctor, inspect, nodes, preload, serve, storage, upstreams, users
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -30,6 +30,7 @@ for command in (
     storage.init,
     storage.check_storage,
     storage.config,
+    preload.preload,
     inspect.ls,
     inspect.rm,
     inspect.verify,

@@ -59,6 +59,13 @@ class Begun:
         except OSError as exc:
             log.warning("%s@%s is not completed in the background: %s", name, digest, exc)
 
+    def remove(self, name: str, digest: Digest) -> None:
+        """Forget an image: it is whole."""
+        try:
+            self._path(name, str(digest)).unlink(missing_ok=True)
+        except OSError as exc:
+            log.warning("%s@%s is looked at again in the background: %s", name, digest, exc)
+
     def paths(self) -> list[Path]:
         """Return the tasks' files, those of one repository together. Raises: OSError."""
         return sorted(self.directory.glob("*/*/*.json"))

@@ -115,6 +115,18 @@ class ProxiedManifests(PulledManifests):
         """See Manifests.held. Asks no upstream."""
         return super().get(name, reference)
 
+    def follow(self, name: str, tag: Tag, stored: StoredManifest, validated: bool) -> None:
+        """Let a tag that was not pushed here name a held manifest.
+
+            validated  its upstream says so now
+        Raises: Full, Unavailable.
+        """
+        self.keep(
+            name, stored.digest, stored.data, parse_manifest(stored.data, stored.media_type), [tag]
+        )
+        if validated:
+            self._freshness.validated(name, tag)
+
     def _offered(
         self, source: Source, name: str, reference: Reference, held: StoredManifest
     ) -> StoredManifest:

@@ -62,6 +62,10 @@ class ProxiedReferrers(Referrers):
             self._refresh(source, name, subject)
         return super().list(name, subject, after)
 
+    def held(self, name: str, subject: Digest) -> Iterator[Digest]:
+        """Yield what is held. Asks no upstream. Raises: StorageError."""
+        return (Digest.parse(entry["digest"]) for entry in super().list(name, subject))
+
     def bring(self, name: str, subject: Digest) -> None:
         """Pull what the upstream lists now. Raises: UpstreamError, RegistryError, StorageError."""
         source = self._sources.of(name)

@@ -9,7 +9,8 @@ from distserver.config import Config
 from distserver.metrics import Metrics
 from distserver.proxy.begun import Begun
 from distserver.proxy.blobs import ProxiedBlobs
-from distserver.proxy.completer import Completer, Work
+from distserver.proxy.bringing import Bringing
+from distserver.proxy.completer import Completer
 from distserver.proxy.completion import Completion
 from distserver.proxy.fetching.flights import Flights
 from distserver.proxy.fetching.room import Room
@@ -25,9 +26,14 @@ from distserver.registry import Registry
 
 @dataclass(frozen=True, slots=True)
 class Proxied:
-    """A registry that fetches what it lacks, and what completes it in the background."""
+    """A registry that fetches what it lacks.
+
+    bringing   what brings the rest of an image at once
+    completer  what does so in the background
+    """
 
     registry: Registry
+    bringing: Bringing
     completer: Completer
 
 
@@ -59,9 +65,7 @@ def proxied(
         room.sweep()
         freshness.sweep()
 
-    work = Work(
-        begun, sources, flights, registry.blobs, manifests, referrers, config.platforms, sweep
-    )
+    bringing = Bringing(sources, flights, registry.blobs, manifests, referrers, begun, freshness)
     wrapped = replace(
         registry,
         blobs=ProxiedBlobs(registry, sources, flights, begun, metrics),
@@ -69,4 +73,4 @@ def proxied(
         referrers=referrers,
         tags=ProxiedTags(registry, sources, flights.seat),
     )
-    return Proxied(wrapped, Completer(work))
+    return Proxied(wrapped, bringing, Completer(bringing, config.platforms, sweep))
