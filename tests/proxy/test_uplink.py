@@ -174,6 +174,16 @@ def test_PT_05_offline_asks_nobody(make: Make, tmp_path: Path) -> None:
     assert found.ask(resolve) == D
 
 
+def test_PT_05_a_switch_between_the_look_at_the_mode_and_the_question(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, (upstream,) = make(lambda _: GOOD)
+    monkeypatch.setattr(uplink.WIRE, "allow", lambda: Mode(tmp_path, "online").switch("offline"))
+    with pytest.raises(UpstreamOffline):
+        found.ask(resolve)
+    assert upstream.asked == []
+
+
 def test_what_sent_wrong_bytes_is_avoided(make: Make) -> None:
     found, (first, second) = make(lambda _: GOOD, lambda _: GOOD)
     lie = UpstreamLied("other bytes")
