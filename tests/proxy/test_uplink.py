@@ -114,6 +114,15 @@ def test_PT_04_one_retry_after_is_enough(make: Make) -> None:
     assert len(upstream.asked) == 1
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_PT_04_nobody_is_left_alone_for_as_long_as_he_likes(make: Make, status: int) -> None:
+    found, _ = make(answering(status, Retry_After="3600"))
+    with pytest.raises(UpstreamUnavailable):
+        found.ask(resolve)
+    left = found.places[0].breaker.state().until - time.monotonic()
+    assert 55 < left <= 60
+
+
 @pytest.mark.parametrize("status", [404, 403])
 def test_an_answer_is_no_failure(make: Make, status: int) -> None:
     found, (upstream,) = make(answering(status))

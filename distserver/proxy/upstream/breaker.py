@@ -1,7 +1,7 @@
 """What this node knows of the state of one base URL, shared by its processes through a small file.
 
-After three failures, or one Retry-After, the URL is left alone for a while; then one request may
-try again. Lost or damaged memory is harmless: it only costs a try.
+After three failures, or one Retry-After, the URL is left alone for a while, a minute at most; then
+one request may try again. Lost or damaged memory is harmless: it only costs a try.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 THRESHOLD = 3
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 30.0
+LONGEST_RETRY_AFTER_SECONDS = 60.0
+"""However long it asks us to wait: one question a minute burdens nobody, and it may be back."""
 TRY_SECONDS = 25.0
 """How long the one that tries again may take before another may."""
 SETTLE_SECONDS = 3.0
@@ -99,7 +101,10 @@ class Breaker:
             self._write(replace(state, overruns=state.overruns + 1))
 
     def failed(self, error: str, retry_after: float | None = None) -> None:
-        """Note that the URL gave no usable answer."""
+        """Note that the URL gave no usable answer.
+
+        retry_after  seconds that it asks us to wait; more than LONGEST_RETRY_AFTER_SECONDS are less
+        """
         with self._lock:
             state, now = self._refreshed(), time.monotonic()
             if state.boot != self._boot:
@@ -107,7 +112,8 @@ class Breaker:
             failures, grown = THRESHOLD if retry_after else state.failures + 1, now
             if state.failures >= THRESHOLD and now - state.grown < SETTLE_SECONDS:
                 failures, grown = state.failures, state.grown
-            until = now + max(retry_after or 0.0, _pause(failures))
+            asked = min(retry_after or 0.0, LONGEST_RETRY_AFTER_SECONDS)
+            until = now + max(asked, _pause(failures))
             told = replace(state, error=error[:500], errored=time.time())
             self._write(replace(told, failures=failures, until=until, grown=grown))
 
