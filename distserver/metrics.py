@@ -1,7 +1,7 @@
 """What is counted, for Prometheus: by worker processes into files, summed up when somebody asks.
 
-No label carries a repository's name. Gauges of what is known now (upstreams, storage) are not kept
-here: whoever exposes them reads them at that moment.
+No label carries a repository's name, or a host that anybody may make up. Gauges of what is known
+now (upstreams, storage) are not kept here: whoever exposes them reads them at that moment.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from distserver.proxy.upstream.table import label_of
 
 if TYPE_CHECKING:
     from prometheus_client import Counter
@@ -76,18 +78,18 @@ class Metrics:
         self.cache_requests = self._counter(
             "cache_requests", "What clients asked of upstreams' content", "kind", "result"
         )
-        self.upstream_requests = self._counter(
-            "upstream_requests", "Questions to upstreams", "upstream", "result"
+        self.upstream_requests = self._by_upstream(
+            "upstream_requests", "Questions to upstreams", "result"
         )
-        self.upstream_bytes = self._counter(
-            "upstream_bytes", "Bytes of bodies that came from upstreams", "upstream"
+        self.upstream_bytes = self._by_upstream(
+            "upstream_bytes", "Bytes of bodies that came from upstreams"
         )
-        self.saved_bytes = self._counter(
-            "saved_bytes", "Bytes of upstreams' blobs that were served from here", "upstream"
+        self.saved_bytes = self._by_upstream(
+            "saved_bytes", "Bytes of upstreams' blobs that were served from here"
         )
         self.corrupt = self._counter("corrupt", "Stored copies that were found damaged", "part")
-        self.stale_answers = self._counter(
-            "stale_answers", "Tags served without their upstream's word", "upstream"
+        self.stale_answers = self._by_upstream(
+            "stale_answers", "Tags served without their upstream's word"
         )
 
     def expose(self, now: Iterable[Metric]) -> bytes:
@@ -105,8 +107,22 @@ class Metrics:
         shown.register(_Given(list(now)))
         return self._library.generate_latest(shown)
 
+    def _by_upstream(self, name: str, text: str, *labels: str) -> ByUpstream:
+        return ByUpstream(self._counter(name, text, "upstream", *labels))
+
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return self._library.Counter(f"distserver_{name}", text, labels, registry=self._registry)
+
+
+class ByUpstream:
+    """A counter whose first label is an upstream; the members of a family are counted together."""
+
+    def __init__(self, counter: Counter) -> None:
+        self._counter = counter
+
+    def labels(self, upstream: str, *labels: str) -> Counter:
+        """Return the counter of an upstream, given by its name, and of further labels."""
+        return self._counter.labels(label_of(upstream), *labels)
 
 
 def gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:

@@ -53,7 +53,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
 def an_uplink(state: Path, session: requests.Session, urls: list[str]) -> Uplink:
     upstream = Upstream("up.site", tuple(urls))
     places = [
-        Place(client(session, url), Breaker(state / f"{n}.json", url)) for n, url in enumerate(urls)
+        Place(client(session, url), Breaker(state / f"{n}.json")) for n, url in enumerate(urls)
     ]
     limits = limits_of(state, "up.site", 8, 0)
     return Uplink(upstream, places, limits, Mode(state, "online"), Metrics())
@@ -167,7 +167,7 @@ def test_another_process_sees_what_this_one_learnt(make: Make, tmp_path: Path) -
     for _ in range(3):
         with pytest.raises(UpstreamUnavailable):
             found.ask(resolve)
-    other = Breaker(tmp_path / "0.json", upstream.url)
+    other = Breaker(tmp_path / "0.json")
     assert not other.closed()
     assert not other.allows()
     assert "503" in other.state().error
