@@ -38,7 +38,7 @@ def create_server_app(config: Config) -> Flask:
     Raises: ConfigError.
     """
     Mode(Path(config.state), config.mode).announce()
-    return create_app(config, Metrics(metrics_directory(config)))
+    return create_app(config, Metrics(metrics_directory()))
 
 
 def create_app(config: Config | None = None, metrics: Metrics | None = None) -> Flask:
