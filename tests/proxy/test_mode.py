@@ -76,9 +76,8 @@ def test_a_configuration_that_cannot_be_taken_over_leaves_the_server_as_it_was(
     environ["DISTSERVER_MODE"] = "offline"
     full()
     fixed()
-    for _ in range(2):
-        served.reload()
-        assert served.wsgi() == "online"
+    served.reload()
+    assert served.wsgi() == served.load() == "online"
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -125,6 +124,16 @@ def test_a_file_that_cannot_be_read_is_as_it_was_and_offline_if_it_never_was(
         assert [Mode(tmp_path, "online").now(), known.now()] == ["offline", "prefer-cache"]
         assert caplog.text.count("stays prefer-cache") == 1
     assert known.now() == "prefer-cache"
+
+
+def test_a_switch_that_cannot_be_written_names_its_file(
+    tmp_path: Path, full: Callable[[], None]
+) -> None:
+    full()
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        Mode(tmp_path, "online").switch("offline")
+    assert caught.value.filename == str(tmp_path / "mode")
+    assert os.listdir(tmp_path) == []
 
 
 def test_what_the_running_server_says_counts_as_configured(tmp_path: Path) -> None:

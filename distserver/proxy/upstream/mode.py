@@ -99,7 +99,7 @@ class _Word:
             status = self._path.stat()
             if stamp != (status.st_ino, status.st_mtime_ns):
                 stamp, word = (status.st_ino, status.st_mtime_ns), self._parse()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             stamp, word = None, None
         except OSError as exc:
             if self._readable:
