@@ -70,7 +70,7 @@ def test_a_configuration_that_cannot_be_taken_over_leaves_the_server_as_it_was(
         Mode(tmp_path, config.mode).announce()
         return config.mode
 
-    environ: dict[str, str] = {}
+    environ = {"DISTSERVER_MODE": "online"}
     served = Application(load(environ=environ), make)
     assert served.wsgi() == "online"
     environ["DISTSERVER_MODE"] = "offline"
