@@ -67,7 +67,7 @@ class Mode:
         try:
             self._announced.write(self._own)
         except OSError as exc:
-            log.warning("other processes are not told of the mode %s: %s", self._own, exc)
+            log.warning("other processes are not told of the mode %s: %s", self._own, exc.strerror)
             self._withdraw()
         if (switched := self.switched() or self._own) != self._own:
             says = f"the configuration says {self._own}"
