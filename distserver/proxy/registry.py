@@ -19,6 +19,7 @@ from distserver.proxy.manifests import Parts, ProxiedManifests
 from distserver.proxy.referrers import ProxiedReferrers
 from distserver.proxy.sources import Connect, Sources
 from distserver.proxy.tags import ProxiedTags
+from distserver.proxy.upstream import breaker
 from distserver.proxy.upstream.mode import Mode
 from distserver.proxy.upstream.table import Upstreams
 from distserver.registry import Registry
@@ -64,6 +65,7 @@ def proxied(
     def sweep() -> None:
         room.sweep()
         freshness.sweep()
+        breaker.sweep(state)
 
     bringing = Bringing(sources, flights, registry.blobs, manifests, referrers, begun, freshness)
     wrapped = replace(

@@ -90,6 +90,7 @@ class Uplink:
         """
         self.require_online()
         WIRE.allow()
+        self.require_online()  # again: a switch meanwhile was undone by this, until the next look
         deadline, failure = time.monotonic() + seconds, UpstreamError("")
         asked = [place for place in self.places if place.registry.url not in avoid]
         for number, place in enumerate(asked):
