@@ -29,6 +29,7 @@ from distserver.proxy.upstream.errors import (
 )
 from distserver.proxy.upstream.limits import limits_of
 from distserver.registry.content import Content
+from distserver.registry.verified import HOLD_BACK_BYTES
 from tests.live import wait_for
 
 DATA = random.Random(4).randbytes(5_000_000)
@@ -57,7 +58,7 @@ class Upstream:
         self.error = UpstreamLied("its digest is wrong")
 
     def read(self, n: int) -> bytes:
-        if not self.gate.is_set() and self.held_at < len(self.data):
+        if not self.gate.is_set() and self.held_at <= len(self.data):
             if self.at >= self.held_at:
                 assert self.gate.wait(20)
             else:
@@ -159,6 +160,38 @@ def test_a_reader_that_went_over_to_the_stored_blob_stays_there(
         received = take(reader, 1_000_000)
         content.put(D, [DATA])
         received += take(reader, 100_000)
+        upstream.gate.set()
+        wait_for(lambda: not want.directory.exists(), 10, "end of the partial")
+        assert received + reader.read() == DATA
+
+
+@pytest.mark.parametrize("held_at", [3_000_000, len(DATA)])
+def test_wrong_bytes_are_not_joined_to_a_blob_that_came_another_way(
+    tmp_path: Path, content: Content, held_at: int
+) -> None:
+    """All of them may be there: the fetch waits, or was killed, just before it proves them."""
+    upstream = Upstream(DATA[:1000] + b"!" + DATA[1001:])
+    upstream.held_at = held_at
+    received = b""
+    with follow(process(tmp_path, content), wanted(tmp_path, upstream)) as reader:
+        received += take(reader, min(held_at, len(DATA) - HOLD_BACK_BYTES))
+        content.put(D, [DATA])
+        with pytest.raises(Unavailable, match="not those of"):
+            while data := reader.read(1 << 20):
+                received += data
+    upstream.gate.set()
+    assert len(received) < len(DATA)
+
+
+def test_the_usual_going_over_to_the_stored_blob_reads_nothing_twice(
+    tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ColdReader, "_proof_so_far", lambda _: pytest.fail("hashed again"))
+    upstream = Upstream()
+    upstream.held_at = 1_000_000
+    want = wanted(tmp_path, upstream)
+    with follow(process(tmp_path, content), want) as reader:
+        received = take(reader, 1_000_000)
         upstream.gate.set()
         wait_for(lambda: not want.directory.exists(), 10, "end of the partial")
         assert received + reader.read() == DATA

@@ -138,6 +138,40 @@ def test_a_reader_of_bytes_that_proved_wrong_is_told(tmp_path: Path) -> None:
     fresh.close()
 
 
+def test_a_reader_of_bytes_that_a_crash_tore_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It read them before the next writer found that they are no good."""
+    partial, follower = Partial(tmp_path / "p"), Following(tmp_path / "p")
+    write(partial, DATA[:MIB])
+    with partial.data.open("ab") as file:
+        file.write(bytes(MIB))
+    assert follower.read(MIB, 10, 9 * MIB) == bytes(10)
+    another_boot(monkeypatch)
+    assert found(partial) == (MIB, True)
+    with pytest.raises(UpstreamLied):
+        follower.read(MIB + 10, 10, 9 * MIB)
+    follower.close()
+
+
+def test_data_is_read_only_once_it_is_proved_and_can_be_gone_on_with(tmp_path: Path) -> None:
+    """Its writer may have died before it was published."""
+    partial, follower = Partial(tmp_path / "p"), Following(tmp_path / "p")
+    lock = partial.try_lock()
+    assert lock
+    with lock, lock.writer("sha256") as data:
+        data.append(DATA[:MIB])
+        follower.read(0, 10, MIB)
+        assert not follower.proved
+        data.seal()
+        assert follower.proved
+    assert partial.data.stat().st_mode & 0o777 == 0o400
+    write(partial, b"more")
+    assert not follower.proved
+    assert partial.available() == MIB + 4
+    follower.close()
+
+
 def test_a_reader_keeps_what_was_published_meanwhile(tmp_path: Path) -> None:
     partial, follower = Partial(tmp_path / "p"), Following(tmp_path / "p")
     lock = partial.try_lock()

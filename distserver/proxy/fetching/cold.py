@@ -145,8 +145,17 @@ class ColdReader:
             return b""
         if stored != self.size:
             raise UpstreamLied(f"it has {stored} bytes, {self.size} were announced")
+        self._prove_prefix()
         self._stored = self._flights.stored(self._wanted.digest, self._at, self._stop)
         return self._stored.read(n)
+
+    def _prove_prefix(self) -> None:
+        """Have the whole proved, if nobody has proved the partial that its beginning came from.
+
+        The stored blob may have come another way (a push, another upstream), and fits to nothing.
+        """
+        if self._is_whole and self._at and not self._proof and not self._following.proved:
+            self._proof = self._proof_so_far()
 
     def _own_bytes(self, n: int) -> bytes:
         """Bytes of a connection of our own, where the partial does not serve."""
@@ -184,6 +193,9 @@ class ColdReader:
         proof, at = Proof(self._wanted.digest, self.size), 0
         while at < self._at:
             end = min(at + PIECE_BYTES, self._at)
-            proof.take(self._following.again(at, end))
+            data = self._following.again(at, end)
+            if len(data) != end - at:
+                raise UpstreamUnavailable("what went out before cannot be read again")
+            proof.take(data)
             at = end
         return proof

@@ -84,7 +84,7 @@ def fetch(lock: Lock, digest: Digest, origin: Origin, terms: Terms) -> Hashes:
             mixed = bool(writer.hashes.size)
             _Filling(lock, writer, origin, terms).run()
             if writer.hashes.digest == digest:
-                writer.sync()
+                writer.seal()
                 return writer.hashes
             log.error("%s: the upstream's bytes have the digest %s", digest, writer.hashes.digest)
             origin.blame(mixed)

@@ -1,6 +1,6 @@
 """A blob on its way: a directory of this node's state that grows until the blob is published.
 
-    data      the bytes so far, in order from 0
+    data      the bytes so far, in order from 0; read-only once their digest is proved
     journal   what of them is on the disk: see PartialWriter
     size      bytes of the whole blob, as the upstream said
     proved    it is whole and has its digest, but the storage did not take it; its chunk hashes
