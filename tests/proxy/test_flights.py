@@ -342,6 +342,20 @@ def test_no_more_readers_than_may_wait(tmp_path: Path, content: Content) -> None
     assert _read(mine, want) == DATA
 
 
+def test_without_a_thread_to_fetch_it_is_refused_and_the_next_one_fetches(
+    tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    mine, want = process(tmp_path, content), wanted(tmp_path, Upstream())
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none_left)
+        with pytest.raises(UpstreamBusy, match="no thread"):
+            follow(mine, want)
+    assert _read(mine, want) == DATA
+
+
 @pytest.mark.parametrize(("start", "stop"), [(0, None), (1_000, 2_000_000), (4_990_000, None)])
 def test_without_room_it_is_handed_on_and_not_kept(
     tmp_path: Path, content: Content, start: int, stop: int | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -211,6 +212,22 @@ def test_a_lock_on_a_removed_directory_is_none(tmp_path: Path) -> None:
     assert fresh
     with fresh:
         assert (partial.directory / "lock").exists()
+
+
+def test_a_disk_that_takes_no_byte_of_the_lock_leaves_it_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    partial = Partial(tmp_path / "p")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(OSError, match="No space"):
+            partial.try_lock()
+    lock = partial.try_lock()
+    assert lock
+    lock.close()
 
 
 HOLDER = """

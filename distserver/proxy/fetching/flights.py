@@ -143,9 +143,17 @@ class Flights:
         except OSError as exc:
             raise NoRoom(f"the state directory: {exc.strerror}") from exc
         if lock:
-            # A daemon: a process that ends does not wait for it, and the bytes so far stay.
-            name, work = f"fetch {wanted.digest}", (lock, wanted)
+            self._start(lock, wanted)
+
+    def _start(self, lock: Lock, wanted: Wanted) -> None:
+        """Fetch in a thread. Raises: UpstreamBusy where the system lends none."""
+        # A daemon: a process that ends does not wait for it, and the bytes so far stay.
+        name, work = f"fetch {wanted.digest}", (lock, wanted)
+        try:
             threading.Thread(target=self._run, args=work, name=name, daemon=True).start()
+        except (RuntimeError, MemoryError) as exc:
+            lock.close()  # else nobody fetches it as long as this process lives
+            raise UpstreamBusy("the system lends no thread for one more fetch") from exc
 
     def _run(self, lock: Lock, wanted: Wanted) -> None:
         with lock:

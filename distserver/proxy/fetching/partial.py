@@ -20,6 +20,7 @@ import os
 import shutil
 import struct
 import time
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -115,16 +116,23 @@ class Partial:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except (FileNotFoundError, FileExistsError):
             return None  # the last writer removes the directory just now
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # It may also have done so between our open and our lock.
-            if os.fstat(descriptor).st_ino == path.stat().st_ino:
-                return Lock(self, descriptor)
-        except (BlockingIOError, FileNotFoundError):
-            os.close(descriptor)
-            return None
-        os.close(descriptor)
-        return None
+        with ExitStack() as undo:
+            undo.callback(os.close, descriptor)
+            if not _is_ours(descriptor, path):
+                return None
+            lock = Lock(self, descriptor)
+            undo.pop_all()
+            return lock
+
+
+def _is_ours(descriptor: int, path: Path) -> bool:
+    """Lock a file if nobody has, and it still has its name. Raises: OSError."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # The last writer may have removed it between our open and our lock.
+        return os.fstat(descriptor).st_ino == path.stat().st_ino
+    except (BlockingIOError, FileNotFoundError):
+        return False
 
 
 class Lock:
@@ -140,6 +148,10 @@ class Lock:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let another one write, who goes on with what is there."""
         os.close(self._descriptor)
 
     def set_size(self, size: int) -> None:
