@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import threading
@@ -18,7 +19,7 @@ from distserver.oci.digests import Digest
 from distserver.proxy.fetching import cold, fetch, flights
 from distserver.proxy.fetching.cold import ColdReader
 from distserver.proxy.fetching.flights import Flights
-from distserver.proxy.fetching.partial import Partial
+from distserver.proxy.fetching.partial import Lock, Partial
 from distserver.proxy.fetching.room import NoRoom, Room
 from distserver.proxy.fetching.wanted import Wanted
 from distserver.proxy.upstream.errors import (
@@ -354,6 +355,30 @@ def test_without_a_thread_to_fetch_it_is_refused_and_the_next_one_fetches(
         with pytest.raises(UpstreamBusy, match="no thread"):
             follow(mine, want)
     assert _read(mine, want) == DATA
+
+
+def test_a_fault_of_ours_is_told_once_and_not_tried_at_each_poll(
+    tmp_path: Path, content: Content, caplog: pytest.LogCaptureFixture
+) -> None:
+    upstream, mine = Upstream(), process(tmp_path, content)
+    upstream.error = ZeroDivisionError("nobody foresaw it")
+    with pytest.raises(UpstreamUnavailable, match="ZeroDivisionError, see the log"):
+        follow(mine, wanted(tmp_path, upstream))
+    assert upstream.opened == [0]
+    assert sum(record.exc_info is not None for record in caplog.records) == 1
+
+
+def test_a_partial_that_cannot_be_removed_is_told_as_one_that_cannot_be_kept(
+    tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Lock, "set_size", broken)
+    monkeypatch.setattr(Lock, "remove", broken)
+    upstream = Upstream()
+    assert _read(process(tmp_path, content), wanted(tmp_path, upstream)) == DATA
+    assert len(upstream.opened) < 5
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, None), (1_000, 2_000_000), (4_990_000, None)])

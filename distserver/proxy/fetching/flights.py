@@ -163,8 +163,16 @@ class Flights:
                 self._note_end(lock, wanted, exc)
             except (OSError, DigestInvalid) as exc:
                 log.error("%s cannot be kept while it comes: %s", wanted.digest, exc)
-                lock.remove()
                 self._ended.set(wanted.directory, (time.monotonic(), NoRoom(str(exc))))
+                _remove(lock)
+            except Exception as exc:
+                # The thread ends here: unless those who wait hear of it, each of their polls
+                # begins a fetch that fails again.
+                log.exception("%s not fetched, by a fault of ours", wanted.digest)
+                fault = UpstreamUnavailable(
+                    f"fetching it failed: {type(exc).__name__}, see the log"
+                )
+                self._note_end(lock, wanted, fault)
 
     def _note_end(self, lock: Lock, wanted: Wanted, error: Ended) -> None:
         """Tell those who wait here and, of an upstream that was asked, all processes."""
@@ -201,6 +209,13 @@ class Flights:
                 lock.set_proved(chunks)
                 return
         lock.remove()
+
+
+def _remove(lock: Lock) -> None:
+    try:
+        lock.remove()
+    except OSError as exc:
+        log.warning("a partial blob stays: %s", exc)
 
 
 def _known_size(wanted: Wanted) -> int | None:
