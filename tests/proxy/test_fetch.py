@@ -103,6 +103,37 @@ def test_a_bad_beginning_of_an_earlier_fetch_costs_one_more(tmp_path: Path) -> N
     assert link.starts == [5 * MIB, 0]
 
 
+@pytest.mark.parametrize("known", [None, len(DATA), len(DATA) + 9])
+@pytest.mark.parametrize("more", [b"", b"x"])
+def test_a_part_as_long_as_the_whole_is_begun_again(
+    tmp_path: Path, known: int | None, more: bytes
+) -> None:
+    """A crash between two steps left it so. It heals, whatever is known of the size."""
+    partial, link = left_behind(tmp_path, b"x" + DATA[1:] + more, known), Link()
+    assert bring(partial, link) == DATA
+    assert partial.size() == len(DATA)
+    assert link.sent == len(DATA)
+
+
+def test_a_whole_that_lost_its_size_is_not_fetched_again(tmp_path: Path) -> None:
+    partial, link = left_behind(tmp_path, DATA, None), Link()
+    assert bring(partial, link) == DATA
+    assert link.starts == []
+    assert partial.size() == len(DATA)
+
+
+def left_behind(tmp_path: Path, data: bytes, size: int | None) -> Partial:
+    """A partial as a fetch that died left it."""
+    partial = Partial(tmp_path / "p")
+    lock = partial.try_lock()
+    assert lock
+    with lock, lock.writer("sha256") as writer:
+        writer.append(data)
+        if size is not None:
+            lock.set_size(size)
+    return partial
+
+
 def test_more_bytes_than_announced_are_a_lie(tmp_path: Path) -> None:
     link = Link(DATA + DATA)
     link.size = len(DATA)

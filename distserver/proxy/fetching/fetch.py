@@ -82,14 +82,17 @@ def fetch(lock: Lock, digest: Digest, origin: Origin, terms: Terms) -> Hashes:
     with lock.writer(digest.algorithm) as writer:
         for _ in range(CLEAN_TRIES):
             mixed = bool(writer.hashes.size)
-            _Filling(lock, writer, origin, terms).run()
+            if mixed and writer.hashes.digest == digest:  # a crash lost its size only
+                lock.set_size(writer.hashes.size)
+            else:
+                _Filling(lock, writer, origin, terms).run()
             if writer.hashes.digest == digest:
                 writer.seal()
                 return writer.hashes
             log.error("%s: the upstream's bytes have the digest %s", digest, writer.hashes.digest)
             origin.blame(mixed)
-            lock.forget_size()
             writer.restart()
+            lock.forget_size()
         raise UpstreamCorrupt(f"the bytes that come are not those of {digest}")
 
 
@@ -142,10 +145,12 @@ class _Filling:
             return True
         with self._origin.open(writer.hashes.size) as body:
             self._came = True
-            if body.size < writer.hashes.size:
-                self._lock.forget_size()
+            if body.size <= writer.hashes.size:  # nothing can follow what we have: it is no part
                 writer.restart()
-                raise UpstreamUnavailable(f"the blob has {body.size} bytes now, it had {known}")
+                self._lock.forget_size()
+                known = None
+            if body.start > writer.hashes.size:
+                raise UpstreamUnavailable(f"the blob has {body.size} bytes, fewer than came before")
             if known != body.size:  # the bytes so far may be right all the same
                 self._require_room(body.size)
                 self._lock.set_size(body.size)
