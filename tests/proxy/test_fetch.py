@@ -186,6 +186,32 @@ def test_no_room_is_told_with_the_size(tmp_path: Path) -> None:
     assert bring(partial, link, room=Room(tmp_path, len(DATA), 0)) == DATA
 
 
+def test_abandoned_partials_take_the_room_that_they_have(tmp_path: Path) -> None:
+    """What they once were to become holds up nobody; what is being fetched is counted in whole."""
+    room = Room(tmp_path, 9 * MIB, 0)
+    lock = Partial(tmp_path / "dead.site" / "p").try_lock()
+    assert lock
+    other = Partial(tmp_path / "up.site" / "p")
+    with lock, lock.writer("sha256") as writer:
+        lock.set_size(8 * MIB)
+        writer.append(DATA[:MIB])
+        with pytest.raises(NoRoom):
+            room.require(other, 2 * MIB)
+    room.require(other, 8 * MIB)
+    with pytest.raises(NoRoom):
+        room.require(other, 8 * MIB + 1)
+
+
+def test_a_resume_needs_free_space_too(tmp_path: Path) -> None:
+    """Its bytes stay where there is none; a full disk would cost them."""
+    partial = left_behind(tmp_path, DATA[:MIB], len(DATA))
+    with pytest.raises(NoRoom, match="are free") as caught:
+        bring(partial, Link(), room=Room(tmp_path, 1 << 40, 1 << 60))
+    assert caught.value.size == len(DATA)
+    assert partial.available() == MIB
+    assert bring(partial, Link()) == DATA
+
+
 def test_readers_see_bytes_as_they_come(tmp_path: Path) -> None:
     partial, seen = Partial(tmp_path / "p"), []
     link = Link()

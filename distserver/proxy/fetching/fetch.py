@@ -15,7 +15,7 @@ from typing import Protocol
 
 from distserver.oci.digests import Digest, new_hash
 from distserver.proxy.fetching.partial import Lock
-from distserver.proxy.fetching.room import NoRoom, Room
+from distserver.proxy.fetching.room import Room
 from distserver.proxy.fetching.writer import PartialWriter
 from distserver.proxy.upstream.errors import (
     FINAL,
@@ -151,19 +151,13 @@ class _Filling:
                 known = None
             if body.start > writer.hashes.size:
                 raise UpstreamUnavailable(f"the blob has {body.size} bytes, fewer than came before")
+            self._terms.room.require(self._lock.partial, body.size)
             if known != body.size:  # the bytes so far may be right all the same
-                self._require_room(body.size)
                 self._lock.set_size(body.size)
             if body.start < writer.hashes.size:
                 _skip(body, writer)
             self._copy(body)
         return writer.hashes.size == body.size
-
-    def _require_room(self, size: int) -> None:
-        try:
-            self._terms.room.require(size - self._writer.hashes.size)
-        except NoRoom as exc:
-            raise NoRoom(str(exc), size) from exc
 
     def _copy(self, body: Body) -> None:
         rate = self._terms.rate

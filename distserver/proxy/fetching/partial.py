@@ -108,6 +108,18 @@ class Partial:
         except FileNotFoundError:
             return None
 
+    def is_locked(self) -> bool:
+        """Whether somebody fetches it now. Raises: OSError."""
+        try:
+            with (self.directory / "lock").open("rb") as file:
+                # Shared: who wants to fetch in this moment finds it locked, and tries again.
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
     def try_lock(self) -> Lock | None:
         """Become its writer; None while another process, or thread, is. Raises: OSError."""
         path = self.directory / "lock"
