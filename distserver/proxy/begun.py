@@ -15,6 +15,7 @@ from pathlib import Path
 from distserver.oci.digests import Digest
 from distserver.oci.errors import DigestInvalid
 from distserver.oci.manifests import Manifest
+from distserver.proxy.replace import replace
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +52,9 @@ class Begun:
             return
         sizes = {str(blob.digest): blob.size for blob in manifest.blobs}
         task = Task(name, str(digest), sizes, signatures, time.time())
-        new = path.with_suffix(".new")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            new.write_text(json.dumps(asdict(task)))
-            new.replace(path)
+            replace(path, json.dumps(asdict(task)).encode())
         except OSError as exc:
             log.warning("%s@%s is not completed in the background: %s", name, digest, exc)
 

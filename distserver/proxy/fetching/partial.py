@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import shutil
 import struct
@@ -26,13 +27,13 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from distserver.proxy.fetching.writer import PartialWriter
+from distserver.proxy.replace import replace
 from distserver.proxy.upstream.breaker import boot_id
 
-FILES = (
-    *("failed", "proved.new", "proved", "data", "journal.new", "journal", "size.new", "size"),
-    "lock",
-)
+log = logging.getLogger(__name__)
 
+LAST_REMOVED = ("data", "lock")
+"""`proved` without data would be offered for ever; without a lock, another fetch begins."""
 
 BEAT_SECONDS = 1.0
 _TIME = struct.Struct("d")
@@ -168,9 +169,7 @@ class Lock:
 
     def set_size(self, size: int) -> None:
         """Tell readers how large the whole is. Raises: OSError."""
-        new = self.partial.directory / "size.new"
-        new.write_text(str(size))
-        new.replace(self.partial.directory / "size")
+        replace(self.partial.directory / "size", str(size).encode())
 
     def forget_size(self) -> None:
         """The size is not known any more. Raises: OSError."""
@@ -189,7 +188,7 @@ class Lock:
     def set_failed(self, reason: str, stalled: bool) -> None:
         """Tell how the fetch ended. Raises: OSError."""
         failure = Failure(reason, stalled, time.monotonic(), boot_id())
-        (self.partial.directory / "failed").write_text(json.dumps(asdict(failure)))
+        replace(self.partial.directory / "failed", json.dumps(asdict(failure)).encode())
 
     def set_proved(self, chunks: bytes) -> None:
         """Tell readers that the whole is proved, and was offered to the storage now.
@@ -197,9 +196,7 @@ class Lock:
             chunks  its Hashes.chunks
         Raises: OSError.
         """
-        new = self.partial.directory / "proved.new"
-        new.write_bytes(chunks)
-        new.replace(self.partial.directory / "proved")
+        replace(self.partial.directory / "proved", chunks)
 
     def proved_chunks(self) -> bytes:
         """Return what set_proved was told. Raises: OSError."""
@@ -207,9 +204,18 @@ class Lock:
 
     def remove(self) -> None:
         """Forget the partial, its lock last. Raises: OSError."""
-        for name in FILES:
-            (self.partial.directory / name).unlink(missing_ok=True)
-        shutil.rmtree(self.partial.directory, ignore_errors=True)
+        directory = self.partial.directory
+        for path in directory.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name not in LAST_REMOVED:
+                path.unlink(missing_ok=True)
+        for name in LAST_REMOVED:
+            (directory / name).unlink(missing_ok=True)
+        try:
+            directory.rmdir()
+        except OSError as exc:  # another fetch began in it
+            log.debug("%s stays: %s", directory, exc)
 
     def writer(self, algorithm: str) -> PartialWriter:
         """Open the partial for appending behind what is good of it. Raises: OSError."""

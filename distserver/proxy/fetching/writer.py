@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from distserver.proxy.replace import replace
 from distserver.proxy.upstream.breaker import boot_id
 from distserver.registry.content import Hashes
 
@@ -66,7 +67,7 @@ class PartialWriter:
         _write(self._data, data)
         self.hashes.update(data)
         if time.monotonic() > self._noted + NOTE_SECONDS:
-            self._note()
+            self._append_note()
 
     def restart(self) -> None:
         """Begin again at byte 0, in a new file. Raises: OSError."""
@@ -131,19 +132,20 @@ class PartialWriter:
 
     def _begin_journal(self) -> None:
         """Replace the journal by one line, without a moment in which there is none."""
-        new = self._directory / "journal.new"
-        new.unlink(missing_ok=True)
+        replace(self._directory / "journal", self._note(), fsync=True)
         self._journal.close()
-        self._journal = _open(new)
-        self._note()
-        new.replace(self._directory / "journal")
+        self._journal = _open(self._directory / "journal")
+        self._journal.seek(0, os.SEEK_END)
 
-    def _note(self) -> None:
-        self.sync()
-        note = Note(self.hashes.size, self._boot, self.hashes.digest.hex)
-        _write(self._journal, str(note).encode())
+    def _append_note(self) -> None:
+        _write(self._journal, self._note())
         os.fsync(self._journal.fileno())
+
+    def _note(self) -> bytes:
+        """Bring data to the disk; return the journal's line about it. Raises: OSError."""
+        self.sync()
         self._noted = time.monotonic()
+        return str(Note(self.hashes.size, self._boot, self.hashes.digest.hex)).encode()
 
 
 def is_sealed(descriptor: int) -> bool:
