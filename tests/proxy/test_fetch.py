@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from distserver.oci.digests import Digest
 from distserver.proxy.fetching import fetch as module
 from distserver.proxy.fetching.partial import Partial
 from distserver.proxy.fetching.room import NoRoom, Room
@@ -79,6 +80,20 @@ def test_an_upstream_without_ranges_is_compared_and_passed_over(tmp_path: Path) 
     with pytest.raises(UpstreamUnavailable):
         bring(partial, link, patience=0.05)
     assert bring(partial, Link(ranges=False)) == DATA
+
+
+def test_what_is_passed_over_may_not_drip_and_is_paid(tmp_path: Path) -> None:
+    link, kept = Link(ranges=False), terms(tmp_path, patience=-1)
+    partial, paid = left_behind(tmp_path, DATA[:MIB], len(DATA)), list[int]()
+    link.most = 100
+    kept.rate.bytes_per_second = MIB
+    kept.rate.spend = paid.append  # type: ignore[method-assign]
+    lock = partial.try_lock()
+    assert lock
+    with lock, pytest.raises(UpstreamUnavailable, match="drips"):
+        module.fetch(lock, Digest.of(DATA), link, kept)  # type: ignore[arg-type]
+    assert paid == [100]
+    assert partial.available() == MIB
 
 
 @pytest.mark.parametrize("wrong", [DATA[:-1] + b"\0", DATA + b"x", b""])

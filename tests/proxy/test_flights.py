@@ -7,8 +7,10 @@ import os
 import random
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,11 +18,12 @@ from backends import Filesystem, Memory, initialise
 from backends.base import Backend
 from backends.errors import Full, Unavailable
 from distserver.oci.digests import Digest
-from distserver.proxy.fetching import cold, fetch, flights
+from distserver.proxy.fetching import cold, fetch, flights, uncached
 from distserver.proxy.fetching.cold import ColdReader
 from distserver.proxy.fetching.flights import Flights
 from distserver.proxy.fetching.partial import Lock, Partial
 from distserver.proxy.fetching.room import NoRoom, Room
+from distserver.proxy.fetching.uncached import Uncached
 from distserver.proxy.fetching.wanted import Wanted
 from distserver.proxy.upstream.errors import (
     UpstreamAbsent,
@@ -285,6 +288,69 @@ def test_wrong_bytes_past_the_partial_are_never_completed(
         while data := reader.read(1 << 20):
             received += data
     assert len(received) < len(DATA)
+
+
+def test_an_upstream_without_ranges_is_not_asked_for_a_far_range_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take as long each time; what is near is passed over."""
+    upstream = Upstream()
+    open_at: Callable[[int], Upstream] = upstream.open
+    upstream.open = lambda start, stall=0.0: open_at(0 * start)  # type: ignore[method-assign]
+    monkeypatch.setattr(uncached, "PAUSE_SECONDS", 0.0)
+    own = Uncached(wanted(tmp_path, upstream))
+    assert own.read(3_000_000, 9, beside=False) == DATA[3_000_000:3_000_009]
+    monkeypatch.setattr(uncached, "SKIP_SECONDS", -1.0)
+    with pytest.raises(UpstreamUnavailable, match="ignores ranges"):
+        own.read(4_000_000, 9, beside=False)
+    assert own.read(4_000_000, 9, beside=False) == b""
+
+
+def test_a_first_byte_that_must_wait_for_its_proof_is_not_waited_for_without_end(
+    tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small blob that is not kept is held back whole, and its upstream drips."""
+    late = 0.0
+    dripping = Upstream(DATA[:2000])
+    read_: Callable[[int], bytes] = dripping.read
+
+    def drip(n: int) -> bytes:
+        nonlocal late
+        late += 1.0
+        return read_(min(n, 1))
+
+    def open_(start: int, stall_seconds: float = 0.0) -> Upstream:
+        dripping.start = dripping.at = start
+        return dripping
+
+    dripping.read, dripping.open = drip, open_  # type: ignore[method-assign]
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + late, sleep=time.sleep)
+    monkeypatch.setattr(cold, "time", clock)
+    full = process(tmp_path, content, room=Room(tmp_path / "state/partial", 1000, 0))
+    like = wanted(tmp_path, dripping)
+    want = Wanted(Digest.of(DATA[:2000]), like.directory, like.origin, like.limits)
+    with pytest.raises(UpstreamUnavailable, match="drips"):
+        follow(full, want)
+    assert late < 100
+
+
+def test_a_partial_that_cannot_be_read_has_no_bytes(
+    tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader goes on with the stored blob; what went out cannot be proved, so it is cut."""
+
+    def broken(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    upstream = Upstream()
+    upstream.held_at = 1_000_000
+    with follow(process(tmp_path, content), wanted(tmp_path, upstream)) as reader:
+        take(reader, 1_000_000)
+        monkeypatch.setattr(os, "pread", broken)
+        content.put(D, [DATA])
+        with pytest.raises(Unavailable, match="read again"):
+            reader.read(1)
+    upstream.gate.set()
 
 
 def test_a_client_that_leaves_does_not_end_the_fetch(tmp_path: Path, content: Content) -> None:

@@ -36,7 +36,8 @@ class ColdReader:
         size   bytes of the whole blob
         since  monotonic time when its client began to wait
     The first bytes are there when the constructor returns: what fails before can still be told.
-    Raises: UpstreamError, StorageError. Blocks on: the upstream, FIRST_SECONDS at most.
+    Raises: UpstreamError, StorageError. Blocks on: the upstream, FIRST_SECONDS and the step that
+    was begun by then: a question of ASK_SECONDS (uplink), SKIP_SECONDS, a read of 5 s.
     """
 
     def __init__(
@@ -112,6 +113,8 @@ class ColdReader:
             self._at += len(data)
             if out := self._proof.take(data) if self._proof else data:
                 return out
+            if deadline and time.monotonic() > deadline:
+                raise UpstreamUnavailable("it only drips")
         return b""
 
     def _piece(self, n: int, deadline: float | None) -> bytes:

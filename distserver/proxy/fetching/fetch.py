@@ -75,9 +75,9 @@ class Terms:
 def fetch(lock: Lock, digest: Digest, origin: Origin, terms: Terms) -> Hashes:
     """Fill the partial until it is the whole blob; return its hashes, proved and on the disk.
 
-    Raises: UpstreamAbsent, UpstreamRefused, UpstreamUnavailable (no progress; the bytes stay),
-    UpstreamCorrupt (and the bytes are gone), NoRoom, OSError (this node's
-    disk).
+    Raises: UpstreamError (the bytes so far stay; with UpstreamCorrupt they are gone), NoRoom (they
+    stay), OSError (this node's disk). Blocks on: the upstream, as long as bytes come, and
+    terms.patience without.
     """
     with lock.writer(digest.algorithm) as writer:
         for _ in range(CLEAN_TRIES):
@@ -155,7 +155,7 @@ class _Filling:
             if known != body.size:  # the bytes so far may be right all the same
                 self._lock.set_size(body.size)
             if body.start < writer.hashes.size:
-                _skip(body, writer)
+                self._skip(body)
             self._copy(body)
         return writer.hashes.size == body.size
 
@@ -171,16 +171,21 @@ class _Filling:
             if self._is_late() and self._writer.hashes.size < body.size:
                 raise UpstreamUnavailable("it only drips")
 
-
-def _skip(body: Body, writer: PartialWriter) -> None:
-    """Pass over what we have; if the upstream sends other bytes now, start again with its own."""
-    expected, found = writer.hashes.digest, new_hash(writer.hashes.algorithm)
-    left = writer.hashes.size
-    while left and (data := body.read(min(256 << 10, left))):
-        found.update(data)
-        left -= len(data)
-    if left:
-        raise UpstreamUnavailable("the upstream ignores ranges and breaks off early")
-    if found.hexdigest() != expected.hex:
-        writer.restart()
-        raise UpstreamUnavailable("the upstream sends other bytes than before")
+    def _skip(self, body: Body) -> None:
+        """Pass over what we have; if the upstream sends other bytes now, begin with its own."""
+        writer, rate = self._writer, self._terms.rate
+        found, left = new_hash(writer.hashes.algorithm), writer.hashes.size
+        mark, marked = left, time.monotonic()
+        while left and (data := body.read(min(rate.read_bytes, left))):
+            found.update(data)
+            left -= len(data)
+            rate.spend(len(data))
+            if left <= mark - PROGRESS_BYTES:
+                mark, marked = left, time.monotonic()
+            elif time.monotonic() - marked > self._terms.patience:
+                raise UpstreamUnavailable("it only drips")
+        if left:
+            raise UpstreamUnavailable("the upstream ignores ranges and breaks off early")
+        if found.hexdigest() != writer.hashes.digest.hex:
+            writer.restart()
+            raise UpstreamUnavailable("the upstream sends other bytes than before")

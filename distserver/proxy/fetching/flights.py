@@ -73,7 +73,8 @@ class Flights:
         """Join the flight, or ask past it where the node has no room; return the blob's size.
 
             since  monotonic time when the caller began to wait
-        Raises: UpstreamError. Blocks on: the upstream, FIRST_SECONDS at most.
+        Raises: UpstreamError. Blocks on: the upstream, FIRST_SECONDS at most, and where the node
+        has no room one question of ASK_SECONDS (uplink) more.
         """
         with self.seat():
             try:
