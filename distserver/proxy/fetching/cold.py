@@ -37,7 +37,8 @@ class ColdReader:
         since  monotonic time when its client began to wait
     The first bytes are there when the constructor returns: what fails before can still be told.
     Raises: UpstreamError, StorageError. Blocks on: the upstream, FIRST_SECONDS and the step that
-    was begun by then: a question of ASK_SECONDS (uplink), SKIP_SECONDS, a read of 5 s.
+    was begun by then: a question of ASK_SECONDS (uplink), SKIP_SECONDS and a read of 5 s. While
+    bytes come that all wait for their proof, STALL_SECONDS longer.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class ColdReader:
             self._at += len(data)
             if out := self._proof.take(data) if self._proof else data:
                 return out
-            if deadline and time.monotonic() > deadline:
+            if deadline and time.monotonic() > deadline + STALL_SECONDS:
                 raise UpstreamUnavailable("it only drips")
         return b""
 
