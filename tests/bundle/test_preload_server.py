@@ -64,7 +64,9 @@ def test_a_server_fetches_what_it_is_asked_for(w: World, server: Ours, tmp_path:
     for blob in (CONFIG, LAYER, ARM, SIGNATURE):
         path = f"{HERE}/blobs/{digest(blob)}"
         assert server.server.request("GET", path).content == blob
-    assert through(url, "--from", str(lock)).exit_code == 0
+    w.down = 0  # it is asked again whether there are signatures, for it may have some by now
+    again = through(url, "--from", str(lock))
+    assert again.exit_code == 0, again.output
 
 
 def test_what_the_server_cannot_bring_is_named(w: World, server: Ours) -> None:
