@@ -2,4 +2,13 @@
 
 images     an image as people name it, and its name here
 lock       what a site has: one image a line, with digest, platforms and size
+
+Out of archives:
+streams, tar, archive                 files in any packing, read forwards, within bounds
+layout, dockerarchive, registrydir    what each kind of archive says that it has
+naming                                where that goes, and what images from here are called elsewhere
+bringing, publishing, loading         bytes first, then what they are called
+
+Into bundles:
+contents, saving, parts               what an image has here, as a tar, in files of a limited size
 """

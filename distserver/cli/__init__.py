@@ -7,7 +7,7 @@ import logging
 import click
 
 from distserver import __version__
-from distserver.cli import inspect, serve, storage, upstreams, users
+from distserver.cli import bundle, inspect, serve, storage, upstreams, users
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -33,6 +33,8 @@ for command in (
     inspect.ls,
     inspect.rm,
     inspect.verify,
+    bundle.load,
+    bundle.save,
     upstreams.upstreams,
     upstreams.mode,
     users.user,

@@ -142,6 +142,25 @@ class Content:
         self.put_chunks(digest, hashes.chunks)
         return hashes.size
 
+    def add(self, body: Iterable[bytes]) -> Digest:
+        """Store a stream whose digest nobody knows yet, unless it is held; return its SHA-256.
+
+        Raises: what the body raises (nothing is stored), Full, Unavailable.
+        """
+        with self._backend.create() as writer:
+            hashes = fill(writer, body, "sha256")
+            if not self.holds(hashes.digest, hashes.size):
+                writer.commit(layout.blob(hashes.digest))
+                self.put_chunks(hashes.digest, hashes.chunks)
+        return hashes.digest
+
+    def holds(self, digest: Digest, size: int) -> bool:
+        """Whether content of this size is stored, and no damage known. Raises: Unavailable."""
+        try:
+            return self.size(digest) == size
+        except (NotFound, Corrupt):
+            return False
+
     def take(self, path: str, digest: Digest, chunks: bytes) -> None:
         """Take over a local file whose digest was proved; it may be gone from its place then.
 
