@@ -6,7 +6,7 @@ lock       what a site has: one image a line, with digest, platforms and size
 Out of archives:
 streams, tar, archive                 files in any packing, read forwards, within bounds
 layout, dockerarchive, registrydir    what each kind of archive says that it has
-naming                                where that goes, and what images from here are called elsewhere
+naming                                where that goes, and what ours is called elsewhere
 bringing, publishing, loading         bytes first, then what they are called
 
 Into bundles:

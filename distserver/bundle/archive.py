@@ -121,6 +121,11 @@ def blob_digest(name: str) -> Digest | None:
         return None
 
 
+def blob_name(digest: Digest) -> str:
+    """Return the name under which content lies in an OCI layout."""
+    return f"blobs/{digest.algorithm}/{digest.hex}"
+
+
 def _layout_members(root: Path) -> Iterator[Member]:
     """Yield the files of an OCI layout. Only regular files: a pipe would never end."""
     for path in (root / INDEX, *sorted(root.glob("blobs/*/*"))):

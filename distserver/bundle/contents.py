@@ -15,6 +15,15 @@ from distserver.oci.references import fallback_tag
 from distserver.proxy.completion import members, signature_tags
 from distserver.registry import Registry
 
+COMMON = "linux/amd64"
+CONFIGS = frozenset(
+    {
+        "application/vnd.oci.image.config.v1+json",
+        "application/vnd.docker.container.image.v1+json",
+    }
+)
+"""Types of the configuration of what can be run."""
+
 
 @dataclass(frozen=True, slots=True)
 class Contents:
@@ -25,6 +34,7 @@ class Contents:
     platforms  os/architecture[/variant] of the members of an index that are here
     absent     the same of the members that are not, or were not asked for
     missing    what should be here and is not, as digests
+    images     manifests of images, by platform; "" = not said
     """
 
     manifests: dict[Digest, int] = field(default_factory=dict)
@@ -32,6 +42,13 @@ class Contents:
     platforms: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    images: dict[str, Manifest] = field(default_factory=dict)
+
+    @property
+    def runnable(self) -> Manifest | None:
+        """The image that stands for all: that for COMMON, else the first; None if it has none."""
+        first = next(iter(self.images.values()), None)
+        return self.images.get(COMMON, first)
 
     @property
     def size(self) -> int:
@@ -72,7 +89,7 @@ class Collector:
         for descriptor in self.registry.referrers.list(self.name, digest):
             yield None, Digest.parse(descriptor["digest"])
 
-    def _add(self, found: Contents, digest: Digest, depth: int) -> None:
+    def _add(self, found: Contents, digest: Digest, depth: int, platform: str = "") -> None:
         if digest in found.manifests or not depth:
             return
         try:
@@ -82,11 +99,13 @@ class Collector:
             return
         manifest = parse_manifest(stored.data, stored.media_type)
         found.manifests[digest] = len(stored.data)
+        if manifest.config and manifest.config.media_type in CONFIGS:
+            found.images.setdefault(platform, manifest)
         for part in manifest.references:
             if part.media_type not in MANIFESTS:
                 self._add_blob(found, part)
         for child in self._members(found, manifest):
-            self._add(found, child.digest, depth - 1)
+            self._add(found, child.digest, depth - 1, platform_of(child))
 
     def _add_blob(self, found: Contents, part: Descriptor) -> None:
         try:

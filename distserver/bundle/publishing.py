@@ -122,8 +122,8 @@ class Publisher:
                     raise BundleError(f"{digest} says a wrong size of {part.digest}")
         if missing:
             raise BundleError(
-                f"{len(missing)} parts are neither in it nor held here, such as {missing[0]} (if it was saved with --since, "
-                "load the bundle before it first)"
+                f"{len(missing)} parts are neither in it nor held here, such as {missing[0]} "
+                "(if it was saved with --since, load the bundle before it first)"
             )
 
     def _show(self, target: Target, step: _Step) -> None:

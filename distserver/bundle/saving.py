@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from backends.errors import Corrupt
-from distserver.bundle.archive import INDEX
+from distserver.bundle.archive import DOCKER, INDEX, blob_name
 from distserver.bundle.contents import Collector, Contents
 from distserver.bundle.errors import BundleError
 from distserver.bundle.images import Image, split_image
@@ -22,7 +22,7 @@ from distserver.bundle.naming import Naming
 from distserver.bundle.tar import BLOCK, render_header
 from distserver.oci.digests import Digest
 from distserver.oci.errors import ManifestUnknown, NameInvalid, RegistryError
-from distserver.oci.manifests import OCI_INDEX
+from distserver.oci.manifests import OCI_INDEX, Manifest
 from distserver.oci.names import parse_name
 from distserver.registry import Registry
 from distserver.registry.content import READ_BYTES
@@ -37,12 +37,14 @@ class Bundle:
     """What a bundle shall have.
 
     entries   lines of its index.json, by name
+    docker    lines of its manifest.json, by name: for `docker load`, which reads no index.json
     files     bytes of each blob and manifest
     locked    a line of the lock file for each image
     left_out  bytes that the other side has
     """
 
     entries: dict[str, dict[str, object]] = field(default_factory=dict)
+    docker: dict[str, dict[str, object]] = field(default_factory=dict)
     files: dict[Digest, int] = field(default_factory=dict)
     locked: list[Locked] = field(default_factory=list)
     left_out: int = 0
@@ -52,18 +54,25 @@ class Bundle:
         """Its index.json."""
         listed = [self.entries[name] for name in sorted(self.entries)]
         fields = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": listed}
-        return json.dumps(fields, separators=(",", ":")).encode()
+        return _json(fields)
+
+    @property
+    def docker_list(self) -> bytes:
+        """Its manifest.json."""
+        return _json([self.docker[name] for name in sorted(self.docker)])
 
     @property
     def size(self) -> int:
         """Its size in bytes, at most: what a name may add to a header is counted for all."""
         whole = sum(size + -size % BLOCK + _HEADERS_BYTES for size in self.files.values())
-        return whole + len(self.index) + 8 * BLOCK
+        return whole + len(self.index) + len(self.docker_list) + 12 * BLOCK
 
     def leave_out(self, held: Iterable[Digest]) -> None:
         """Leave out what the other side has."""
         for digest in held:
             self.left_out += self.files.pop(digest, 0)
+        if self.left_out:
+            self.docker.clear()  # docker knows no parts of images
 
 
 class Packer:
@@ -111,6 +120,8 @@ class Packer:
         marks = {CONTAINERD_NAME: name, REF_NAME: name}
         self._enter(bundle, image.name, stored.digest, name, marks)
         bundle.files |= contents.manifests | contents.blobs
+        if image.tag and contents.runnable:
+            bundle.docker.setdefault(name, _docker_entry(name, contents.runnable))
         partly = tuple(dict.fromkeys(contents.platforms)) if contents.absent else ()
         pinned = Image(image.name, image.tag, stored.digest)
         bundle.locked.append(Locked(pinned, partly, contents.size))
@@ -169,8 +180,10 @@ def render(bundle: Bundle, registry: Registry, tick: Callable[[int], None]) -> I
     """
     yield from _file(LAYOUT_FILE, _LAYOUT)
     yield from _file(INDEX, bundle.index)
+    if bundle.docker:
+        yield from _file(DOCKER, bundle.docker_list)
     for digest, size in sorted(bundle.files.items()):
-        yield render_header(f"blobs/{digest.algorithm}/{digest.hex}", size)
+        yield render_header(blob_name(digest), size)
         yield from _blob(registry, digest, size, tick)
         yield bytes(-size % BLOCK)
     yield _END
@@ -186,6 +199,16 @@ def _is_name(text: str) -> bool:
         return bool(parse_name(text))
     except NameInvalid:
         return False
+
+
+def _docker_entry(name: str, manifest: Manifest) -> dict[str, object]:
+    """Return what docker wants to know of an image for one platform."""
+    config, *layers = [blob_name(part.digest) for part in manifest.blobs]
+    return {"Config": config, "RepoTags": [name], "Layers": layers}
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _blob(

@@ -17,12 +17,17 @@ from cachetools import LRUCache
 
 from backends import Backend, put, read_all
 from backends.base import Adopts, HasSpace, Reader, Writer
-from backends.errors import Corrupt, Full, NotFound, StorageError, Unavailable
+from backends.errors import Corrupt, Full, NotFound, Unavailable
 from distserver.oci.digests import Digest, new_hash
 from distserver.oci.errors import DigestInvalid
 from distserver.registry import layout
 from distserver.registry.damaged import Damaged
-from distserver.registry.verified import CHUNK_BYTES, ChunkVerifier, WholeVerifier
+from distserver.registry.verified import (
+    CHUNK_BYTES,
+    ChunkVerifier,
+    WholeVerifier,
+    closing_on_error,
+)
 
 log = logging.getLogger(__name__)
 
@@ -283,15 +288,6 @@ class Content:
         if identity:
             with self._lock:
                 self._intact[identity] = True
-
-
-def closing_on_error(reader: Reader, make: Callable[[], Reader]) -> Reader:
-    """Return what make returns; close the reader first if it fails."""
-    try:
-        return make()
-    except StorageError:
-        reader.close()
-        raise
 
 
 def _identity(reader: Reader) -> Identity | None:
