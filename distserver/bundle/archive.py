@@ -23,6 +23,8 @@ from distserver.oci.manifests import MAX_MANIFEST_BYTES
 INDEX, DOCKER = "index.json", "manifest.json"
 """What an OCI layout and a docker-archive say of themselves."""
 MAX_LINKS = 8
+MAX_READ_BYTES = 256 << 20
+"""Most bytes of what an archive says of its images: configurations of docker's."""
 
 
 @dataclass(frozen=True)
@@ -88,26 +90,31 @@ class Archive:
                     sizes[member.name] = member.size
         return Survey(sizes, targets)
 
-    def read(self, names: Collection[str], limit: int = MAX_MANIFEST_BYTES) -> dict[str, bytes]:
-        """Return whole small files, by name. Raises: BundleError (over limit, each), OSError."""
+    def read(self, names: Collection[str]) -> dict[str, bytes]:
+        """Return whole small files, by name. Raises: BundleError (too large), OSError."""
         found: dict[str, bytes] = {}
+        total = 0
+        if not names:
+            return found
         with self.members() as members:
             for member in members:
-                if member.name in names and not member.target:
-                    if member.size > limit:
-                        raise BundleError(f"{shown(member.name)} is larger than {limit} bytes")
-                    found[member.name] = b"".join(member.pieces())
+                if member.name not in names or member.target:
+                    continue
+                total += member.size
+                if member.size > MAX_MANIFEST_BYTES or total > MAX_READ_BYTES:
+                    raise BundleError(f"{shown(member.name)} is too large: {member.size} bytes")
+                found[member.name] = b"".join(member.pieces())
                 if len(found) == len(names):
-                    break
-        return found
+                    return found
+        raise BundleError("it has changed while it was read")
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file may be an archive of images: a tar, or something packed. Raises: OSError."""
+    """Whether a file may be an archive of images: a tar, or something packed."""
     try:
         with open_stream(path) as stream:
             return is_tar(stream.read(BLOCK))
-    except BundleError:
+    except (BundleError, OSError):
         return True  # damaged, or packed in a way we do not read: who loads it is told
 
 

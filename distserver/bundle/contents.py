@@ -34,7 +34,7 @@ class Contents:
     platforms  os/architecture[/variant] of the members of an index that are here
     absent     the same of the members that are not, or were not asked for
     missing    what should be here and is not, as digests
-    images     manifests of images, by platform; "" = not said
+    images     manifests of what can be run, without foreign layers; by platform, "" = not said
     """
 
     manifests: dict[Digest, int] = field(default_factory=dict)
@@ -99,11 +99,11 @@ class Collector:
             return
         manifest = parse_manifest(stored.data, stored.media_type)
         found.manifests[digest] = len(stored.data)
-        if manifest.config and manifest.config.media_type in CONFIGS:
+        parts = [part for part in manifest.references if part.media_type not in MANIFESTS]
+        for part in parts:
+            self._add_blob(found, part)
+        if manifest.config and manifest.config.media_type in CONFIGS and parts == [*manifest.blobs]:
             found.images.setdefault(platform, manifest)
-        for part in manifest.references:
-            if part.media_type not in MANIFESTS:
-                self._add_blob(found, part)
         for child in self._members(found, manifest):
             self._add(found, child.digest, depth - 1, platform_of(child))
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from distserver.bundle.archive import DOCKER, Archive, Survey
 from distserver.bundle.bringing import Bringer
 from distserver.bundle.errors import BundleError, shown
+from distserver.bundle.images import Image
 from distserver.bundle.naming import Naming
-from distserver.bundle.publishing import Target
 from distserver.bundle.streams import PIECE_BYTES, Gunzip
 from distserver.oci import strictjson
 from distserver.oci.digests import Digest
@@ -60,10 +60,9 @@ def read_images(manifest: bytes) -> list[Saved]:
         raise BundleError(f"{DOCKER} is not one of docker ({exc})") from exc
 
 
-def place(image: Saved, digest: Digest, naming: Naming, alone: bool) -> list[Target]:
+def place(image: Saved, naming: Naming, alone: bool) -> list[Image]:
     """Return where an image goes. Raises: BundleError where it has no name."""
-    names = [naming.image(tag) for tag in image.tags] or [naming.unnamed("", alone)]
-    return [Target(name, digest, DOCKER_MANIFEST) for name in names]
+    return [naming.image(tag) for tag in image.tags] or [naming.unnamed("", alone)]
 
 
 def bring(
@@ -128,6 +127,8 @@ def _bring_layers(
             if digest != expected:
                 _check_packed(registry, member.name, digest, expected)
             found[member.name] = _Layer(digest, member.size, digest != expected)
+    if len(found) < len(wanted):
+        raise BundleError("it has changed while it was read")
     return found
 
 

@@ -60,14 +60,13 @@ def place(entries: Sequence[Entry], naming: Naming) -> list[Target]:
 
 def bring(archive: Archive, survey: Survey, entries: Sequence[Entry], bringer: Bringer) -> None:
     """Bring all blobs of a layout. Raises: BundleError, DigestInvalid, OSError, Full."""
+    blobs = survey.blobs
     for entry in entries:
-        wanted = entry.descriptor
-        size = survey.blobs.get(wanted.digest, wanted.size)
-        if size != wanted.size or not (
-            wanted.digest in survey.blobs or bringer.holds(wanted.digest, size)
-        ):
-            raise BundleError(f"{entry.name or wanted.digest}: its manifest is missing in it")
-    bringer.require_room(survey.blobs)
+        digest, size = entry.descriptor.digest, entry.descriptor.size
+        held = blobs[digest] == size if digest in blobs else bringer.holds(digest, size)
+        if not held:
+            raise BundleError(f"{entry.name or digest}: its manifest is missing in it")
+    bringer.require_room(blobs)
     with archive.members() as members:
         for member in members:
             if digest := blob_digest(member.name):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from backends.errors import StorageError
 from distserver.bundle import dockerarchive, layout
-from distserver.bundle.archive import DOCKER, INDEX, Archive, is_archive
+from distserver.bundle.archive import DOCKER, INDEX, Archive, Survey, is_archive
 from distserver.bundle.bringing import Bringer
 from distserver.bundle.errors import BundleError
 from distserver.bundle.images import Image
@@ -17,6 +17,7 @@ from distserver.bundle.publishing import Publisher, Target
 from distserver.bundle.registrydir import RegistryDirectory, Repository, find_root
 from distserver.oci.digests import Digest
 from distserver.oci.errors import RegistryError
+from distserver.oci.manifests import DOCKER_MANIFEST
 from distserver.registry import Registry
 
 FAILURES = (BundleError, RegistryError, StorageError, OSError)
@@ -58,7 +59,7 @@ def _is_source(path: Path) -> bool:
         return (path / INDEX).exists() or find_root(path) is not None
     if path.suffix[1:].isdigit() and len(path.suffix) == 4:
         return path.suffix == ".001"
-    return path.is_file() and (path.suffix in _SUFFIXES or is_archive(path))
+    return path.suffix in _SUFFIXES or (path.is_file() and is_archive(path))
 
 
 class Loader:
@@ -79,35 +80,32 @@ class Loader:
             else:
                 yield from self._load_archive(Archive(path))
         except FAILURES as exc:
-            yield Result(path, error=in_words(exc))
+            yield Result(path, error=_in_words(exc))
 
     def _load_archive(self, archive: Archive) -> Iterator[Result]:
         survey = archive.survey()
-        texts = archive.read({INDEX, DOCKER} & survey.sizes.keys())
-        entries = layout.read_entries(texts[INDEX]) if INDEX in texts else []
-        if entries and (DOCKER not in texts or any(entry.full for entry in entries)):
+        index = archive.read({INDEX} & survey.sizes.keys()).get(INDEX)
+        entries = layout.read_entries(index) if index else []
+        if entries and (DOCKER not in survey.sizes or any(entry.full for entry in entries)):
             targets = layout.place(entries, self._naming)
             layout.bring(archive, survey, entries, self._bringer)
-        elif DOCKER in texts:
-            targets = self._bring_docker(archive, texts[DOCKER])
+        elif DOCKER in survey.sizes:
+            targets = self._bring_docker(archive, survey)
         else:
             raise BundleError(f"no archive of images: neither {INDEX} nor {DOCKER} lists one")
         brought = {target.digest for target in targets} | survey.blobs.keys()
         Publisher(self._registry, self._naming, brought).publish(targets)
         yield from (_done(archive.path, target) for target in targets)
 
-    def _bring_docker(self, archive: Archive, manifest: bytes) -> list[Target]:
-        images = dockerarchive.read_images(manifest)
-        alone = len(images) == 1
-        for image in images:  # a name that is missing is told before anything is written
-            dockerarchive.place(image, Digest.of(b""), self._naming, alone)
-        digests = dockerarchive.bring(
-            archive, archive.survey(), images, self._registry, self._bringer
-        )
+    def _bring_docker(self, archive: Archive, survey: Survey) -> list[Target]:
+        images = dockerarchive.read_images(archive.read({DOCKER})[DOCKER])
+        # Where they go comes first: a name that is missing is told before anything is written.
+        places = [dockerarchive.place(each, self._naming, len(images) == 1) for each in images]
+        digests = dockerarchive.bring(archive, survey, images, self._registry, self._bringer)
         return [
-            target
-            for image, digest in zip(images, digests, strict=True)
-            for target in dockerarchive.place(image, digest, self._naming, alone)
+            Target(image, digest, DOCKER_MANIFEST)
+            for digest, place in zip(digests, places, strict=True)
+            for image in place
         ]
 
     def _load_registry(self, path: Path, directory: RegistryDirectory) -> Iterator[Result]:
@@ -121,7 +119,7 @@ class Loader:
                 tags = [tag for tag, named in repository.tags.items() if named == digest]
                 images = [Image(name, tag) for tag in sorted(tags)] or [Image(name, None, digest)]
                 yield from self._load_revision(path, directory, repository, digest, images)
-            self._record_layers(name, directory, repository)
+            yield from self._load_layers(path, name, directory, repository)
 
     def _load_revision(
         self,
@@ -137,7 +135,7 @@ class Loader:
             Publisher(self._registry, self._naming, repository.revisions).publish(targets)
             yield from (_done(path, target) for target in targets)
         except FAILURES as exc:
-            yield from (Result(path, str(image), digest, in_words(exc)) for image in images)
+            yield from (Result(path, str(image), digest, _in_words(exc)) for image in images)
 
     def _bring_revision(
         self, directory: RegistryDirectory, repository: Repository, digest: Digest
@@ -154,24 +152,28 @@ class Loader:
         directory.bring(digest, self._bringer)
         return media_type
 
-    def _record_layers(
-        self, name: str, directory: RegistryDirectory, repository: Repository
-    ) -> None:
-        """Blobs that no manifest names could be read there, so they can here."""
+    def _load_layers(
+        self, path: Path, name: str, directory: RegistryDirectory, repository: Repository
+    ) -> Iterator[Result]:
+        """Blobs that no manifest names could be read there, so they can here; yield failures."""
         for digest in sorted(repository.layers, key=str):
-            if directory.has(digest) and not self._registry.blobs.has(name, digest):
+            if not directory.has(digest) or self._registry.blobs.has(name, digest):
+                continue
+            try:
                 directory.bring(digest, self._bringer)
                 self._registry.blobs.record(name, digest)
+            except FAILURES as exc:
+                yield Result(path, f"{name}: a blob", digest, _in_words(exc))
 
 
 def _done(path: Path, target: Target) -> Result:
     return Result(path, str(target.image), target.digest)
 
 
-def in_words(error: Exception) -> str:
-    """Return an error as one line for the operator."""
+def _in_words(error: Exception) -> str:
+    """Return an error as one line for the operator, who is told the archive beside it."""
     if isinstance(error, RegistryError):
         return error.message
     if isinstance(error, OSError):
-        return f"{error.filename or ''}: {error.strerror}".removeprefix(": ")
+        return error.strerror or str(error)
     return str(error) or type(error).__name__

@@ -14,7 +14,7 @@ from distserver.bundle.errors import BundleError
 from distserver.bundle.images import Image
 from distserver.bundle.naming import Naming
 from distserver.oci.digests import Digest
-from distserver.oci.errors import ManifestInvalid
+from distserver.oci.errors import ManifestInvalid, ManifestUnknown
 from distserver.oci.manifests import (
     DOCKER_LIST,
     DOCKER_MANIFEST,
@@ -73,6 +73,7 @@ class Publisher:
 
     def _plan(self, target: Target) -> list[_Step]:
         self._seen.clear()
+        self._require_tag(target)
         try:
             return self._steps(target.image.name, target.digest, target.media_type, MAX_DEPTH)
         except (BundleError, ManifestInvalid) as exc:
@@ -140,7 +141,17 @@ class Publisher:
             registry.manifests.keep(name, step.digest, body, manifest, tags)
         else:
             registry.manifests.put(name, step.digest, tags, body, step.media_type)
-        if tag and registry.tags.resolve(name, tag).digest != step.digest:
+
+    def _require_tag(self, target: Target) -> None:
+        """Let what was pushed here under an upstream's name stay. Raises: BundleError."""
+        name, tag = target.image.name, target.image.tag
+        if not tag or not self._naming.is_pulled(name):
+            return
+        try:
+            stored = self._registry.manifests.get(name, tag)
+        except (ManifestUnknown, Corrupt):
+            return
+        if not stored.pulled and stored.digest != target.digest:
             raise BundleError(
                 f"{name}:{tag} was pushed here and stays: delete that tag first, or use --as"
             )

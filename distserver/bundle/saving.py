@@ -22,7 +22,7 @@ from distserver.bundle.naming import Naming
 from distserver.bundle.tar import BLOCK, render_header
 from distserver.oci.digests import Digest
 from distserver.oci.errors import ManifestUnknown, NameInvalid, RegistryError
-from distserver.oci.manifests import OCI_INDEX, Manifest
+from distserver.oci.manifests import MAX_MANIFEST_BYTES, OCI_INDEX, Manifest
 from distserver.oci.names import parse_name
 from distserver.registry import Registry
 from distserver.registry.content import READ_BYTES
@@ -66,6 +66,13 @@ class Bundle:
         """Its size in bytes, at most: what a name may add to a header is counted for all."""
         whole = sum(size + -size % BLOCK + _HEADERS_BYTES for size in self.files.values())
         return whole + len(self.index) + len(self.docker_list) + 12 * BLOCK
+
+    def require_readable(self) -> None:
+        """Refuse what could not be loaded again. Raises: BundleError."""
+        if len(self.index) > MAX_MANIFEST_BYTES:
+            raise BundleError(f"{len(self.entries)} images are too many for one bundle: make two")
+        if len(self.docker_list) > MAX_MANIFEST_BYTES:
+            self.docker.clear()
 
     def leave_out(self, held: Iterable[Digest]) -> None:
         """Leave out what the other side has."""

@@ -6,6 +6,7 @@ What a file is is told by its first bytes, not by its name.
 from __future__ import annotations
 
 import re
+import stat
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -79,6 +80,8 @@ class Files:
     """Files one after the other, as one stream."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
+        if not all(stat.S_ISREG(path.stat().st_mode) for path in paths):  # a pipe might never end
+            raise BundleError("it is no regular file: archives are read more than once")
         self._paths = list(paths)
         self._file: IO[bytes] = self._paths[0].open("rb")
         self._left = self._paths[0].stat().st_size

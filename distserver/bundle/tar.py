@@ -17,7 +17,7 @@ BLOCK = 512
 MAX_EXTENSION_BYTES = 64 << 10
 """Longest extended header: names, and what else somebody wants to say of a member."""
 MAX_NAME = 1024
-MAX_MEMBERS = 100_000
+MAX_MEMBERS = 500_000
 _EXTENSIONS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE)
 _IGNORED = (tarfile.XGLTYPE, tarfile.DIRTYPE)
 

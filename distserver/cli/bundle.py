@@ -90,11 +90,13 @@ def load(loaded: Loaded, paths: tuple[Path, ...], to: str, as_json: bool) -> Non
         raise click.UsageError("--as takes NAME, NAME:TAG or PREFIX/, no digest")
     app.initialise_storage(loaded.config)
     registry, tally = app.open_registry(loaded.config), Tally()
-    tally.tick = Progress(tally).show
+    progress = Progress(tally)
+    tally.tick = progress.show
     loader = Loader(registry, _naming(loaded.config, to), Bringer(registry, tally))
     results = []
     for result in _results(loader, paths):
         results.append(result)
+        progress.clear()
         _show_result(result, as_json)
     failed = sum(bool(result.error) for result in results)
     if as_json:
@@ -164,6 +166,12 @@ class Progress:
             done = self._tally.written + self._tally.held
             click.echo(f"\r{_mib(done)} of {_mib(self._tally.total)} ", nl=False, err=True)
 
+    def clear(self) -> None:
+        """Make room for a line."""
+        if self._shown:
+            self._shown = 0.0
+            click.echo(f"\r{'':40}\r", nl=False, err=True)
+
 
 def _results(loader: Loader, paths: tuple[Path, ...]) -> Iterator[Result]:
     for path in paths:
@@ -207,6 +215,7 @@ def _pack(packer: Packer, order: Order) -> Bundle:
         packer.pack(bundle, image, order.platforms)
     if order.since:
         bundle.leave_out(packer.implied(_read_lock(order.since)))
+    bundle.require_readable()
     return bundle
 
 
@@ -235,6 +244,7 @@ def _write(registry: Registry, bundle: Bundle, order: Order) -> list[Path]:
         beside.write("".join(f"{line}\n" for line in render_lock(bundle.locked)).encode())
         for data in render(bundle, registry, tick):
             writer.write(data)
+        progress.clear()
         return [*writer.finish(), *beside.finish()]
 
 
