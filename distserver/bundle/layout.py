@@ -69,8 +69,8 @@ def bring(archive: Archive, survey: Survey, entries: Sequence[Entry], bringer: B
     bringer.require_room(blobs)
     with archive.members() as members:
         for member in members:
-            if digest := blob_digest(member.name):
-                bringer.bring(digest, member.size, member.pieces())
+            if named := blob_digest(member.name):
+                bringer.bring(named, member.size, member.pieces())
 
 
 def _name(descriptor: Descriptor) -> str:

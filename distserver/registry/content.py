@@ -20,14 +20,9 @@ from backends.base import Adopts, HasSpace, Reader, Writer
 from backends.errors import Corrupt, Full, NotFound, Unavailable
 from distserver.oci.digests import Digest, new_hash
 from distserver.oci.errors import DigestInvalid
-from distserver.registry import layout
+from distserver.registry import layout, verified
 from distserver.registry.damaged import Damaged
-from distserver.registry.verified import (
-    CHUNK_BYTES,
-    ChunkVerifier,
-    WholeVerifier,
-    closing_on_error,
-)
+from distserver.registry.verified import CHUNK_BYTES, ChunkVerifier, WholeVerifier
 
 log = logging.getLogger(__name__)
 
@@ -231,7 +226,7 @@ class Content:
         if identity and self._is_intact(identity):
             return reader
         if start == 0 and stop in (None, reader.size):
-            return closing_on_error(
+            return verified.closing_on_error(
                 reader,
                 lambda: WholeVerifier(
                     reader, digest, lambda: self._remember(identity), self.corrupt
@@ -239,7 +234,7 @@ class Content:
             )
         reader.close()
         raw = self.raw(digest, start // CHUNK_BYTES * CHUNK_BYTES)
-        return closing_on_error(raw, lambda: ChunkVerifier(raw, self, digest, start, stop))
+        return verified.closing_on_error(raw, lambda: ChunkVerifier(raw, self, digest, start, stop))
 
     def raw(self, digest: Digest, start: int) -> Reader:
         """Open content from start on, unverified. Raises: NotFound, RangeInvalid, Unavailable."""
