@@ -26,6 +26,7 @@ from distserver.registry import Registry
 CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
 LAYER_TYPE = "application/vnd.docker.image.rootfs.diff.tar"
 _HEX = re.compile(r"(?:.*[/:])?([0-9a-f]{64})(?:\.json)?")
+_PACKED = re.compile(r"([0-9a-f]{64})\.tar\.gz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +120,10 @@ def _bring_layers(
             expected = wanted.get(member.name)
             if expected is None or member.target:
                 continue
-            digest = expected
-            if bringer.holds(expected, member.size):
-                bringer.bring(expected, member.size, ())
+            candidates = filter(None, (expected, _named_digest(member.name)))
+            digest = next((d for d in candidates if bringer.holds(d, member.size)), None)
+            if digest:
+                bringer.bring(digest, member.size, ())
             else:
                 digest = bringer.add(member.pieces())
             if digest != expected:
@@ -130,6 +132,12 @@ def _bring_layers(
     if len(found) < len(wanted):
         raise BundleError("it has changed while it was read")
     return found
+
+
+def _named_digest(name: str) -> Digest | None:
+    """The digest of a packed layer that crane's names tell; whether it is one is checked."""
+    match = _PACKED.fullmatch(name)
+    return Digest("sha256", match[1]) if match else None
 
 
 def _check_packed(registry: Registry, name: str, digest: Digest, expected: Digest) -> None:
