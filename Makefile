@@ -40,11 +40,14 @@ test-upstreams: $(READY) $(TOOLS) ## Each fault of an upstream, with real client
 test-links: $(READY) $(TOOLS) ## Bad links, one fetch for many, offline, full or lost storage; TEST_COUNTS=full
 	$(PYTEST) tests/links
 
+test-drills: $(READY) $(TOOLS) ## Archives and bundles by the tools that write and read them, a registry that moves in
+	$(PYTEST) tests/drills
+
 bench: $(READY) $(TOOLS) ## Speed against nginx, distribution v3 and docker-registry, as ratios of one run
 	PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m tests.bench.run
 
 acceptance: $(READY) $(TOOLS) ## Every table at full counts; records figures for docs/promises.md
-	TEST_COUNTS=full $(MAKE) test conformance test-clients test-faults test-upstreams test-links promises
+	TEST_COUNTS=full $(MAKE) test conformance test-clients test-faults test-upstreams test-links test-drills promises
 
 docs: $(READY) ## Render docs/configuration.md from the code
 	$(PY) -m distserver config --markdown > docs/configuration.md
@@ -62,4 +65,4 @@ $(TOOLS): tests/components/install.sh tests/components/requirements.txt $(READY)
 	bash tests/components/install.sh
 	mkdir -p .tools && touch $@
 
-.PHONY: help run test check lint type components test-clients conformance test-faults test-upstreams test-links bench acceptance docs promises
+.PHONY: help run test check lint type components test-clients conformance test-faults test-upstreams test-links test-drills bench acceptance docs promises

@@ -102,7 +102,8 @@ class Collector:
         parts = [part for part in manifest.references if part.media_type not in MANIFESTS]
         for part in parts:
             self._add_blob(found, part)
-        if manifest.config and manifest.config.media_type in CONFIGS and parts == [*manifest.blobs]:
+        alone = depth == MAX_DEPTH
+        if (platform or alone) and _is_image(manifest) and parts == [*manifest.blobs]:
             found.images.setdefault(platform, manifest)
         for child in self._members(found, manifest):
             self._add(found, child.digest, depth - 1, platform_of(child))
@@ -128,6 +129,10 @@ class Collector:
             else:
                 found.absent.append(platform)
         return chosen
+
+
+def _is_image(manifest: Manifest) -> bool:
+    return bool(manifest.config and manifest.config.media_type in CONFIGS)
 
 
 def platform_of(member: Descriptor) -> str:

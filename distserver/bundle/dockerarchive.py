@@ -56,14 +56,18 @@ def read_images(manifest: bytes) -> list[Saved]:
     """Return what a manifest.json lists. Raises: BundleError."""
     try:
         listed = strictjson.loads(manifest)
-        return [_saved(item) for item in _list(listed)]
+        found = [_saved(item) for item in _list(listed)]
     except (strictjson.JsonInvalid, TypeError, KeyError) as exc:
         raise BundleError(f"{DOCKER} is not one of docker ({exc})") from exc
+    if not found:
+        raise BundleError(f"{DOCKER} lists no image")
+    return found
 
 
 def place(image: Saved, naming: Naming, alone: bool) -> list[Image]:
     """Return where an image goes. Raises: BundleError where it has no name."""
-    return [naming.image(tag) for tag in image.tags] or [naming.unnamed("", alone)]
+    named = map(naming.image, image.tags)
+    return [Image(each.name, each.tag) for each in named] or [naming.unnamed("", alone)]
 
 
 def bring(

@@ -52,10 +52,7 @@ def place(entries: Sequence[Entry], naming: Naming) -> list[Target]:
             named.append((entry, Image(repositories[0])))  # of that one, a referrer
         elif not entry.full:
             named.append((entry, naming.unnamed(entry.name, len(entries) == 1)))
-    return [
-        Target(image, entry.descriptor.digest, entry.descriptor.media_type)
-        for entry, image in named
-    ]
+    return [_target(entry.descriptor, image) for entry, image in named]
 
 
 def bring(archive: Archive, survey: Survey, entries: Sequence[Entry], bringer: Bringer) -> None:
@@ -71,6 +68,12 @@ def bring(archive: Archive, survey: Survey, entries: Sequence[Entry], bringer: B
         for member in members:
             if named := blob_digest(member.name):
                 bringer.bring(named, member.size, member.pieces())
+
+
+def _target(descriptor: Descriptor, image: Image) -> Target:
+    if image.digest not in (None, descriptor.digest):
+        raise BundleError(f"{image} is another image in it, {descriptor.digest}")
+    return Target(image, descriptor.digest, descriptor.media_type)
 
 
 def _name(descriptor: Descriptor) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backends.errors import StorageError
@@ -13,7 +13,7 @@ from distserver.bundle.bringing import Bringer
 from distserver.bundle.errors import BundleError
 from distserver.bundle.images import Image
 from distserver.bundle.naming import Naming
-from distserver.bundle.publishing import Publisher, Target
+from distserver.bundle.publishing import MAX_DEPTH, Publisher, Target
 from distserver.bundle.registrydir import RegistryDirectory, Repository, find_root
 from distserver.oci.digests import Digest
 from distserver.oci.errors import RegistryError
@@ -45,10 +45,10 @@ def sources(path: Path) -> list[Path]:
     if not path.is_dir() or (path / INDEX).exists() or find_root(path):
         return [path]
     if (path / "_store").exists():
-        raise BundleError(f"{path} is a storage of distserver: serve it, or save from it")
+        raise BundleError("this is a storage of distserver: serve it, or save from it")
     found = [entry for entry in sorted(path.iterdir()) if _is_source(entry)]
     if not found:
-        raise BundleError(f"{path}: no archive of images is in this directory")
+        raise BundleError("no archive of images is in this directory")
     return found
 
 
@@ -80,13 +80,14 @@ class Loader:
             else:
                 yield from self._load_archive(Archive(path))
         except FAILURES as exc:
-            yield Result(path, error=_in_words(exc))
+            yield Result(path, error=in_words(exc))
 
     def _load_archive(self, archive: Archive) -> Iterator[Result]:
         survey = archive.survey()
         index = archive.read({INDEX} & survey.sizes.keys()).get(INDEX)
         entries = layout.read_entries(index) if index else []
-        if entries and (DOCKER not in survey.sizes or any(entry.full for entry in entries)):
+        named = self._naming.renames or any(entry.full for entry in entries)
+        if entries and (named or DOCKER not in survey.sizes):
             targets = layout.place(entries, self._naming)
             layout.bring(archive, survey, entries, self._bringer)
         elif DOCKER in survey.sizes:
@@ -111,6 +112,8 @@ class Loader:
     def _load_registry(self, path: Path, directory: RegistryDirectory) -> Iterator[Result]:
         self._bringer.require_room(directory.sizes())
         repositories = list(directory.repositories())
+        if not repositories:
+            raise BundleError("no image is in this registry")
         if len({self._naming.repository(each.name) for each in repositories}) < len(repositories):
             raise BundleError("it has several repositories: --as takes a PREFIX/ for them")
         for repository in repositories:
@@ -135,18 +138,24 @@ class Loader:
             Publisher(self._registry, self._naming, repository.revisions).publish(targets)
             yield from (_done(path, target) for target in targets)
         except FAILURES as exc:
-            yield from (Result(path, str(image), digest, _in_words(exc)) for image in images)
+            yield from (Result(path, str(image), digest, in_words(exc)) for image in images)
 
     def _bring_revision(
-        self, directory: RegistryDirectory, repository: Repository, digest: Digest
+        self,
+        directory: RegistryDirectory,
+        repository: Repository,
+        digest: Digest,
+        depth: int = MAX_DEPTH,
     ) -> str:
         """Bring a manifest and all that it names; return its type. Raises: BundleError, OSError."""
+        if not depth:
+            raise BundleError(f"indexes are nested more than {MAX_DEPTH} deep")
         media_type, manifest = directory.manifest(digest)
         for part in manifest.blobs:
             directory.bring(part.digest, self._bringer)
         for child in manifest.children:
             if child.digest in repository.revisions:
-                self._bring_revision(directory, repository, child.digest)
+                self._bring_revision(directory, repository, child.digest, depth - 1)
             elif directory.has(child.digest):
                 directory.bring(child.digest, self._bringer)
         directory.bring(digest, self._bringer)
@@ -163,14 +172,15 @@ class Loader:
                 directory.bring(digest, self._bringer)
                 self._registry.blobs.record(name, digest)
             except FAILURES as exc:
-                yield Result(path, f"{name}: a blob", digest, _in_words(exc))
+                yield Result(path, f"{name}: a blob", digest, in_words(exc))
 
 
 def _done(path: Path, target: Target) -> Result:
-    return Result(path, str(target.image), target.digest)
+    image = target.image if target.image.tag else replace(target.image, digest=target.digest)
+    return Result(path, str(image), target.digest)
 
 
-def _in_words(error: Exception) -> str:
+def in_words(error: Exception) -> str:
     """Return an error as one line for the operator, who is told the archive beside it."""
     if isinstance(error, RegistryError):
         return error.message

@@ -35,7 +35,7 @@ class Naming:
         try:
             path, tag, digest = split_image(text)
             name = self._moved(self._at(*split_host(path)))
-            return Image(name, self._given[1] or tag if self._renames else tag, digest)
+            return Image(name, self._given[1] or tag if self.renames else tag, digest)
         except RegistryError as exc:
             raise _bad(text, exc) from exc
 
@@ -52,7 +52,7 @@ class Naming:
         alone  whether it is the only one in its archive, so that it can be the latest
         Raises: BundleError without `--as NAME`.
         """
-        if not self._renames:
+        if not self.renames:
             raise BundleError("it does not name its images: say --as NAME")
         try:
             meant = parse_tag(tag) if tag else Tag("latest") if alone else None
@@ -81,7 +81,7 @@ class Naming:
             raise _bad(self.to, exc) from exc
 
     def _moved(self, name: str) -> str:
-        if self._renames:
+        if self.renames:
             return self._given[0]
         if not self.to:
             return name
@@ -89,7 +89,8 @@ class Naming:
         return self._here(self.to + (path if "." in host and path else name))
 
     @property
-    def _renames(self) -> bool:
+    def renames(self) -> bool:
+        """Whether `--as` gives one name for all."""
         return bool(self.to) and not self.to.endswith("/")
 
     def _here(self, name: str) -> str:

@@ -25,6 +25,7 @@ from distserver.oci.manifests import (
     Manifest,
     parse_manifest,
 )
+from distserver.oci.names import Tag
 from distserver.registry import Registry
 
 MANIFESTS = frozenset({OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST})
@@ -73,8 +74,8 @@ class Publisher:
 
     def _plan(self, target: Target) -> list[_Step]:
         self._seen.clear()
-        self._require_tag(target)
         try:
+            self._require_tag(target)
             return self._steps(target.image.name, target.digest, target.media_type, MAX_DEPTH)
         except (BundleError, ManifestInvalid) as exc:
             raise BundleError(f"{target.image}: {exc}") from exc
@@ -85,9 +86,9 @@ class Publisher:
             return []
         self._seen.add((name, digest))
         manifest = self._manifest(digest, media_type)
-        self._require(digest, [item for item in _blobs(manifest)])
+        self._require(digest, _blobs(manifest))
         members = [child for child in manifest.children if child.media_type in MANIFESTS]
-        here = [child for child in members if self._is_here(name, child.digest)]
+        here = [child for child in members if child.digest in self._brought]
         if members and not (here and depth):
             raise BundleError(f"no member of the index {digest} is in it")
         steps: list[_Step] = []
@@ -95,9 +96,6 @@ class Publisher:
             self._require(digest, [child])
             steps += self._steps(name, child.digest, child.media_type, depth - 1)
         return [*steps, _Step(digest, manifest.media_type, len(here) < len(members))]
-
-    def _is_here(self, name: str, digest: Digest) -> bool:
-        return digest in self._brought or self._registry.manifests.has(name, digest)
 
     def _manifest(self, digest: Digest, media_type: str | None) -> Manifest:
         try:
@@ -132,7 +130,7 @@ class Publisher:
         body = self._read(step.digest)
         manifest = parse_manifest(body, step.media_type)
         tag = target.image.tag if step.digest == target.digest else None
-        if self._is_shown(name, step.digest, manifest) and not tag:
+        if self._is_shown(name, step.digest, manifest, tag):
             return
         for part in _blobs(manifest):
             registry.blobs.record(name, part.digest)
@@ -142,25 +140,32 @@ class Publisher:
         else:
             registry.manifests.put(name, step.digest, tags, body, step.media_type)
 
+    def _is_shown(self, name: str, digest: Digest, manifest: Manifest, tag: Tag | None) -> bool:
+        held = self._registry.blobs.has
+        return (
+            self._registry.manifests.has(name, digest)
+            and all(held(name, part.digest) for part in _blobs(manifest))
+            and (not tag or self._tagged(name, tag) == digest)
+        )
+
+    def _tagged(self, name: str, tag: Tag) -> Digest | None:
+        try:
+            return self._registry.tags.resolve(name, tag).digest
+        except ManifestUnknown:
+            return None
+
     def _require_tag(self, target: Target) -> None:
         """Let what was pushed here under an upstream's name stay. Raises: BundleError."""
         name, tag = target.image.name, target.image.tag
-        if not tag or not self._naming.is_pulled(name):
+        named = self._tagged(name, tag) if tag and self._naming.is_pulled(name) else None
+        if named in (None, target.digest):
             return
         try:
-            stored = self._registry.manifests.get(name, tag)
+            pushed = not self._registry.manifests.get(name, named).pulled
         except (ManifestUnknown, Corrupt):
             return
-        if not stored.pulled and stored.digest != target.digest:
-            raise BundleError(
-                f"{name}:{tag} was pushed here and stays: delete that tag first, or use --as"
-            )
-
-    def _is_shown(self, name: str, digest: Digest, manifest: Manifest) -> bool:
-        held = self._registry.blobs.has
-        return self._registry.manifests.has(name, digest) and all(
-            held(name, part.digest) for part in _blobs(manifest)
-        )
+        if pushed:
+            raise BundleError("this tag was pushed here, and stays: delete it first, or use --as")
 
 
 def _blobs(manifest: Manifest) -> list[Descriptor]:

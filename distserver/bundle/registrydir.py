@@ -25,7 +25,7 @@ from distserver.oci.manifests import (
     Manifest,
     parse_manifest,
 )
-from distserver.oci.names import Tag, parse_tag
+from distserver.oci.names import MAX_NAME, Tag, parse_tag
 
 MAX_LINK_BYTES = 512
 _PLACES = ("docker/registry/v2", "registry/v2", "v2", ".")
@@ -112,7 +112,7 @@ class RegistryDirectory:
     def _names(self, directory: Path, name: str) -> Iterator[str]:
         """Yield the names of repositories below a directory; links are not followed."""
         for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
-            if not entry.is_dir(follow_symlinks=False):
+            if not entry.is_dir(follow_symlinks=False) or len(name) > MAX_NAME:
                 continue
             if entry.name == "_manifests":
                 yield name
@@ -140,6 +140,8 @@ def _links(links: Iterable[Path]) -> Iterator[Digest]:
 
 def _read_link(path: Path) -> Digest | None:
     """Return the digest that a link names; None if a crash left it empty."""
+    if not path.is_file():
+        return None
     with path.open("rb") as file:
         text = file.read(MAX_LINK_BYTES).decode("ascii", "replace").strip()
     return _digest(*text.partition(":")[::2])

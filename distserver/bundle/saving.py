@@ -8,6 +8,7 @@ loads it can tell what it needs.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -28,6 +29,7 @@ from distserver.registry import Registry
 from distserver.registry.content import READ_BYTES
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+_ATTACHED = re.compile(r"sha(?:256|512)-(?:[0-9a-f]{64}){1,2}(?:\..+)?")
 _END = bytes(2 * BLOCK)
 _HEADERS_BYTES = 3 * BLOCK
 
@@ -198,7 +200,7 @@ def render(bundle: Bundle, registry: Registry, tick: Callable[[int], None]) -> I
 
 def is_attached(tag: str) -> bool:
     """Whether a tag is not an image's, but of what is said of one."""
-    return tag.startswith(("sha256-", "sha512-"))
+    return bool(_ATTACHED.fullmatch(tag))
 
 
 def _is_name(text: str) -> bool:

@@ -20,7 +20,8 @@ PIECE_BYTES = 1 << 20
 MAX_WINDOW_BYTES = 128 << 20
 """Memory that a zstd archive may ask for: what `zstd` itself grants."""
 _FIRST_PART = re.compile(r"(?P<stem>.+)\.001")
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_GZIP = b"\x1f\x8b"
+_ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")  # a frame, or one to be skipped
 _OTHER = {b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"PK\x03\x04": "zip"}
 
 
@@ -48,7 +49,7 @@ def open_stream(path: Path) -> Iterator[Stream]:
                 raise BundleError(f"it is packed with {name}: unpack it first")
         if magic.startswith(_GZIP):
             yield Gunzip(files.read)
-        elif magic.startswith(_ZSTD):
+        elif _ZSTD.match(magic):
             yield _Zstd(files)
         else:
             yield files

@@ -16,7 +16,7 @@ import click
 from distserver import app
 from distserver.bundle.bringing import Bringer, Tally
 from distserver.bundle.errors import BundleError
-from distserver.bundle.loading import Loader, Result, sources
+from distserver.bundle.loading import Loader, Result, in_words, sources
 from distserver.bundle.lock import render as render_lock
 from distserver.bundle.naming import Naming
 from distserver.bundle.parts import PartWriter
@@ -88,13 +88,16 @@ def load(loaded: Loaded, paths: tuple[Path, ...], to: str, as_json: bool) -> Non
     """
     if "@" in to:
         raise click.UsageError("--as takes NAME, NAME:TAG or PREFIX/, no digest")
+    found = list(_sources(paths))
+    if to and not to.endswith("/") and len(found) > 1:
+        raise click.UsageError(f"--as NAME is for one archive, here are {len(found)}: --as PREFIX/")
     app.initialise_storage(loaded.config)
     registry, tally = app.open_registry(loaded.config), Tally()
     progress = Progress(tally)
     tally.tick = progress.show
     loader = Loader(registry, _naming(loaded.config, to), Bringer(registry, tally))
     results = []
-    for result in _results(loader, paths):
+    for result in _results(loader, found):
         results.append(result)
         progress.clear()
         _show_result(result, as_json)
@@ -173,14 +176,20 @@ class Progress:
             click.echo(f"\r{'':40}\r", nl=False, err=True)
 
 
-def _results(loader: Loader, paths: tuple[Path, ...]) -> Iterator[Result]:
+def _sources(paths: tuple[Path, ...]) -> Iterator[Path | Result]:
+    """Yield the archives that paths stand for, and what became of those that stand for none."""
     for path in paths:
         try:
-            found = sources(path)
-        except BundleError as exc:
-            yield Result(path, error=str(exc))
-            continue
-        for source in found:
+            yield from sources(path)
+        except (BundleError, OSError) as exc:
+            yield Result(path, error=in_words(exc))
+
+
+def _results(loader: Loader, found: list[Path | Result]) -> Iterator[Result]:
+    for source in found:
+        if isinstance(source, Result):
+            yield source
+        else:
             yield from loader.load(source)
 
 
@@ -211,7 +220,7 @@ def _pack(packer: Packer, order: Order) -> Bundle:
     """Collect what shall be written. Raises: BundleError, StorageError."""
     bundle = Bundle()
     named = [packer.find(text) for text in order.images]
-    for image in packer.everything() if order.everything else named:
+    for image in packer.everything() if order.everything else dict.fromkeys(named):
         packer.pack(bundle, image, order.platforms)
     if order.since:
         bundle.leave_out(packer.implied(_read_lock(order.since)))

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import zstandard
@@ -17,6 +17,12 @@ from tests.proxy.world import descriptor
 
 Files = Mapping[str, bytes]
 NAMED = "io.containerd.image.name"
+PACKINGS: Mapping[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "pigz": lambda data: gzip.compress(data[:700]) + gzip.compress(data[700:]) + bytes(512),
+    "zst": zstandard.compress,
+    "pzstd": lambda data: b"\x50\x2a\x4d\x18\1\0\0\0x" + zstandard.compress(data),
+}
 REF = "org.opencontainers.image.ref.name"
 __all__ = ["Image", "digest_of", "make_image"]
 
@@ -88,8 +94,8 @@ def member(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
 
 
 def write(root: Path, kind: str, files: Files) -> Path:
-    """Write files as an archive of a kind: tar, gz, zst, parts or directory; return its path."""
-    packed = {"gz": gzip.compress, "zst": zstandard.compress}.get(kind, bytes)(tar(files))
+    """Write files as a kind: tar, one of PACKINGS, parts or directory; return the path."""
+    packed = PACKINGS.get(kind, bytes)(tar(files))
     path = root / "archive"  # whose name tells nothing
     if kind == "directory":
         for name, data in files.items():

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from distserver.oci.digests import Digest
+from distserver.oci.manifests import parse_manifest
 from tests.bundle.archives import (
     NAMED,
+    PACKINGS,
     REF,
     blobs,
     digest_of,
@@ -32,7 +34,7 @@ A, B = make_image("a", 3000), make_image("b")
 APP = "docker.io/library/app:1"
 
 
-@pytest.mark.parametrize("kind", ["tar", "gz", "zst", "parts", "directory"])
+@pytest.mark.parametrize("kind", ["tar", *PACKINGS, "parts", "directory"])
 def test_a_layout_in_every_packing(site: Site, tmp_path: Path, kind: str) -> None:
     path = write(tmp_path, kind, layout({APP: A, "quay.io/team/b:2": B}))
     done = site.do("load", path)
@@ -54,7 +56,10 @@ def test_a_docker_archive_gives_the_same_image_each_time(
     assert site.whole()
 
 
-def test_what_is_held_is_not_written_again(site: Site, tmp_path: Path) -> None:
+def test_what_is_held_is_not_written_again(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distserver.registry.records.LEASE_SECONDS", 0)  # an hour later
     path = write(tmp_path, "zst", layout({APP: A}))
     site.do("load", path)
     before = site.files()
@@ -104,7 +109,9 @@ def test_docker_of_today_has_a_layout_too_and_its_digests_are_kept(
 ) -> None:
     manifest = b'[{"Config": "x", "RepoTags": ["app:1"], "Layers": []}]'
     site.do("load", write(tmp_path, "tar", layout({APP: A}) | {"manifest.json": manifest}))
-    assert site.images() == {APP: A.digest}
+    nameless = layout({"": A}, REF) | {"manifest.json": manifest}
+    site.do("load", write(tmp_path, "tar", nameless), "--as", "b:2")
+    assert site.images() == {APP: A.digest, "b:2": A.digest}
 
 
 def test_an_index_with_a_member_that_was_never_there(site: Site, tmp_path: Path) -> None:
@@ -122,6 +129,18 @@ def test_an_index_none_of_whose_members_is_there_is_refused(site: Site, tmp_path
     files["index.json"] = index_json({**entry(body), "annotations": {NAMED: APP}})
     assert "no member" in site.refused("load", write(tmp_path, "tar", files))
     assert site.images() == {}
+
+
+def test_members_that_are_on_their_way_are_no_hindrance(site: Site, tmp_path: Path) -> None:
+    """A member was pulled, its layers have not come: the archive never had it."""
+    body, files = multi_arch(A, missing=[B])
+    files["index.json"] = index_json({**entry(body), "annotations": {NAMED: APP}})
+    site.push("any", "1", A)
+    pulled = parse_manifest(B.manifest, None)
+    digest = Digest.parse(B.digest)
+    site.registry.manifests.keep("docker.io/library/app", digest, B.manifest, pulled, [])
+    site.do("load", write(tmp_path, "tar", files))
+    assert site.images()[APP] == digest_of(body)
 
 
 def test_referrers_without_a_name_go_with_the_image(site: Site, tmp_path: Path) -> None:
@@ -164,6 +183,13 @@ def test_names_that_are_none(site: Site, tmp_path: Path, spelled: str) -> None:
     assert site.images() == {}
 
 
+def test_a_name_with_the_digest_of_another_image(site: Site, tmp_path: Path) -> None:
+    path = write(tmp_path, "tar", layout({f"app@{B.digest}": A}))
+    assert "another image" in site.refused("load", path)
+    site.do("load", write(tmp_path, "tar", layout({f"app@{A.digest}": A})))
+    assert site.registry.manifests.has("docker.io/library/app", Digest.parse(A.digest))
+
+
 def test_two_images_for_one_name_are_refused(site: Site, tmp_path: Path) -> None:
     path = write(tmp_path, "tar", layout({"a:1": A, "b:1": B}))
     assert "two images" in site.refused("load", path, "--as", "one/name")
@@ -188,6 +214,20 @@ def test_the_archives_of_a_directory_that_can_be_loaded_are(site: Site, tmp_path
     assert "1.tar" in said
     assert "README" not in said
     assert list(site.images()) == ["docker.io/library/b:1"]
+
+
+def test_one_name_is_not_for_several_archives(site: Site, tmp_path: Path) -> None:
+    paths = [tmp_path / "1.tar", tmp_path / "2.tar"]
+    for path, image in zip(paths, (A, B), strict=True):
+        path.write_bytes(tar(layout({"": image}, REF)))
+    result = site.run("load", *paths, "--as", "site/app")
+    assert (result.exit_code, "PREFIX/" in result.stderr) == (2, True)
+    assert site.images() == {}
+
+
+@pytest.mark.parametrize("files", [{"manifest.json": b"[]"}, {"index.json": index_json()}])
+def test_an_archive_of_nothing(site: Site, tmp_path: Path, files: dict[str, bytes]) -> None:
+    assert "lists" in site.refused("load", write(tmp_path, "tar", files))
 
 
 def test_a_directory_without_archives_and_a_storage_are_refused(site: Site, tmp_path: Path) -> None:

@@ -87,6 +87,16 @@ def test_an_index_and_its_members(site: Site, tmp_path: Path) -> None:
     assert site.registry.manifests.has("app", Digest.parse(A.digest))
 
 
+def test_indexes_nested_too_deeply(site: Site, tmp_path: Path) -> None:
+    root, inner = registry(tmp_path / "r", {("app", "v1"): A}), A
+    for _ in range(9):
+        body, _ = multi_arch(inner)
+        put(root, "app", body, tag="deep")
+        inner = Image(b"", b"", body)
+    assert "nested" in site.refused("load", root)
+    assert site.images()["app:v1"] == A.digest
+
+
 def test_what_is_broken_is_named_and_the_rest_comes(site: Site, tmp_path: Path) -> None:
     root = registry(tmp_path / "r", {("a", "v1"): A, ("b", "v1"): B, ("c", "v1"): C})
     data_of(root, A.layer).unlink()

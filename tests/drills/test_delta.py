@@ -18,13 +18,12 @@ LAYER_BYTES = 1_500_000
 def test_two_of_twenty(tmp_path: Path) -> None:
     ours, there = Ours(tmp_path / "ours"), Ours(tmp_path / "there")
     base = make_image(tmp_path / "images", 3 * LAYER_BYTES, "base")
-    for number in range(IMAGES):
-        _put(ours, tmp_path, number, make_image(tmp_path / "images", LAYER_BYTES, number, base))
+    old = [make_image(tmp_path / "images", LAYER_BYTES, n, base) for n in range(IMAGES)]
+    _put(ours, tmp_path / "old", old)
     first = ours.do("save", "--all", "-o", tmp_path / "first.tar")
     there.run("load", tmp_path / "first.tar")
     new = [make_image(tmp_path / "images", LAYER_BYTES, f"new {n}", base) for n in range(CHANGED)]
-    for number, image in enumerate(new):
-        _put(ours, tmp_path, number, image)
+    _put(ours, tmp_path / "new", new)
     lock = tmp_path / "first.tar.lock"
     ours.run("save", "--all", "-o", tmp_path / "delta.tar", "--since", lock)
     size, fresh = (tmp_path / "delta.tar").stat().st_size, sum(map(_new_bytes, new))
@@ -43,11 +42,11 @@ def test_two_of_twenty(tmp_path: Path) -> None:
     )
 
 
-def _put(ours: Ours, root: Path, number: int, image: Image) -> None:
-    directory = root / f"{number}-{image.digest[7:15]}"
-    name = f"docker.io/library/app{number}:1"
-    write_layout(image, directory, name, name)
-    ours.run("load", directory)
+def _put(ours: Ours, root: Path, images: list[Image]) -> None:
+    for number, image in enumerate(images):
+        name = f"docker.io/library/app{number}:1"
+        write_layout(image, root / f"{number}", name, name)
+    ours.run("load", root)
 
 
 def _new_bytes(image: Image) -> int:
