@@ -10,5 +10,6 @@ naming                                where that goes, and what ours is called e
 bringing, publishing, loading         bytes first, then what they are called
 
 Into bundles:
-contents, saving, parts               what an image has here, as a tar, in files of a limited size
+contents, packing                     what an image has here, and what is attached to it
+saving, parts                         that as a tar, in files of a limited size
 """

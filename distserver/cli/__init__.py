@@ -7,7 +7,7 @@ import logging
 import click
 
 from distserver import __version__
-from distserver.cli import bundle, inspect, serve, storage, upstreams, users
+from distserver.cli import bundle, inspect, save, serve, storage, upstreams, users
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -34,7 +34,7 @@ for command in (
     inspect.rm,
     inspect.verify,
     bundle.load,
-    bundle.save,
+    save.save,
     upstreams.upstreams,
     upstreams.mode,
     users.user,

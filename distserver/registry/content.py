@@ -143,15 +143,14 @@ class Content:
         return hashes.size
 
     def add(self, body: Iterable[bytes]) -> Digest:
-        """Store a stream whose digest nobody knows yet, unless it is held; return its SHA-256.
+        """Store a stream whose digest nobody knows yet; return its SHA-256.
 
         Raises: what the body raises (nothing is stored), Full, Unavailable.
         """
         with self._backend.create() as writer:
             hashes = fill(writer, body, "sha256")
-            if not self.holds(hashes.digest, hashes.size):
-                writer.commit(layout.blob(hashes.digest))
-                self.put_chunks(hashes.digest, hashes.chunks)
+            writer.commit(layout.blob(hashes.digest))
+        self.put_chunks(hashes.digest, hashes.chunks)
         return hashes.digest
 
     def holds(self, digest: Digest, size: int) -> bool:

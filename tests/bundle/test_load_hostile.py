@@ -246,6 +246,19 @@ def test_memory_stays_small_whatever_a_member_says(tmp_path: Path) -> None:
             tracemalloc.stop()
 
 
+def test_configurations_that_fill_the_memory_are_refused(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distserver.bundle.archive.MAX_READ_BYTES", len(DOCKER["manifest.json"]))
+    one, two = docker_save("a:1"), docker_save("b:1", layers=(b"three",))
+    lines = json.loads(one["manifest.json"]) + json.loads(two["manifest.json"])
+    path = tmp_path / "x.tar"
+    path.write_bytes(tar({**one, **two, "manifest.json": json.dumps(lines[:1]).encode()}))
+    site.do("load", path)
+    path.write_bytes(tar({**one, **two, "manifest.json": json.dumps(lines).encode()}))
+    assert "too large" in site.refused("load", path)
+
+
 def test_a_pipe_is_refused_rather_than_waited_for(site: Site, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert "no regular file" in site.refused("load", tmp_path / "pipe")

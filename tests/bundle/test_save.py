@@ -69,7 +69,7 @@ def test_what_was_saved_is_loaded_again_under_the_same_names(
 def test_the_same_images_give_the_same_bytes(site: Site, make: Make, out: Path) -> None:
     site.push("a", "1", A)
     site.push("b", "1", B)
-    site.do("save", "a:1", "b:1", "-o", out)
+    site.do("save", "b:1", "a:1", "-o", out)
     other = make("other")
     other.push("b", "1", B)
     other.push("a", "1", A)
