@@ -29,7 +29,9 @@ WRITERS = (
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(start_server(tmp_path_factory.mktemp("live"), "--workers", "1")) as server:
+    with running(
+        start_server(tmp_path_factory.mktemp("live"), "--workers", "1", "--offline")
+    ) as server:
         yield server
 
 

@@ -49,7 +49,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Bundles:
 
 def _sign(ours: Ours, root: Path, image: Image) -> None:
     """Sign as cosign does: a tag, and layers that no container engine unpacks."""
-    with running(start_server(root, "--workers", "1")) as server:
+    with running(start_server(root, "--workers", "1", "--offline")) as server:
         layer, config = b'{"critical": 1}', b'{"architecture": "", "os": ""}'
         parts = [
             {"mediaType": kind, "digest": _digest(data), "size": len(data)}
@@ -75,7 +75,7 @@ def show() -> Show:
 
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[Server]:
-    with running(start_server(tmp_path / "live", "--workers", "1")) as server:
+    with running(start_server(tmp_path / "live", "--workers", "1", "--offline")) as server:
         yield server
 
 
