@@ -44,16 +44,28 @@ def parse_image(text: str, upstreams: Upstreams, own: frozenset[str] = frozenset
         own  host[:port] that mean this server: their repositories are local
     Without tag and digest the tag is "latest". Raises: NameInvalid, TagInvalid, DigestInvalid.
     """
+    path, tag, digest = split_image(text)
+    host, _, rest = path.partition("/")
+    if not (rest and upstreams.find(host)):
+        host, rest = split_host(path)
+    return Image(_here(host, rest, upstreams, own), tag, digest)
+
+
+def split_image(text: str) -> tuple[str, Tag | None, Digest | None]:
+    """Split HOST/NAME[:TAG][@DIGEST] behind the name; neither tag nor digest means "latest".
+
+    Raises: TagInvalid, DigestInvalid.
+    """
     named, _, digest = text.partition("@")
     path, _, tag = named.rpartition(":") if ":" in named.rpartition("/")[2] else (named, "", "")
+    meant = parse_tag(tag or "latest") if tag or not digest else None
+    return path, meant, Digest.parse(digest) if digest else None
+
+
+def split_host(path: str) -> tuple[str, str]:
+    """Split HOST/NAME; without a host it is Docker Hub's."""
     host, _, rest = path.partition("/")
-    if not rest or not (is_host(host) or upstreams.find(host)):
-        host, rest = DOCKER_HUB, path
-    return Image(
-        _here(host, rest, upstreams, own),
-        parse_tag(tag or "latest") if tag or not digest else None,
-        Digest.parse(digest) if digest else None,
-    )
+    return (host, rest) if rest and is_host(host) else (DOCKER_HUB, path)
 
 
 def is_host(component: str) -> bool:

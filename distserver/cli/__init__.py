@@ -7,7 +7,18 @@ import logging
 import click
 
 from distserver import __version__
-from distserver.cli import doctor, inspect, nodes, preload, serve, storage, upstreams, users
+from distserver.cli import (
+    bundle,
+    doctor,
+    inspect,
+    nodes,
+    preload,
+    save,
+    serve,
+    storage,
+    upstreams,
+    users,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -34,6 +45,8 @@ for command in (
     inspect.ls,
     inspect.rm,
     inspect.verify,
+    bundle.load,
+    save.save,
     upstreams.upstreams,
     upstreams.mode,
     users.user,

@@ -17,10 +17,10 @@ from cachetools import LRUCache
 
 from backends import Backend, put, read_all
 from backends.base import Adopts, HasSpace, Reader, Writer
-from backends.errors import Corrupt, Full, NotFound, StorageError, Unavailable
+from backends.errors import Corrupt, Full, NotFound, Unavailable
 from distserver.oci.digests import Digest, new_hash
 from distserver.oci.errors import DigestInvalid
-from distserver.registry import layout
+from distserver.registry import layout, verified
 from distserver.registry.damaged import Damaged
 from distserver.registry.verified import CHUNK_BYTES, ChunkVerifier, WholeVerifier
 
@@ -142,6 +142,24 @@ class Content:
         self.put_chunks(digest, hashes.chunks)
         return hashes.size
 
+    def add(self, body: Iterable[bytes]) -> Digest:
+        """Store a stream whose digest nobody knows yet; return its SHA-256.
+
+        Raises: what the body raises (nothing is stored), Full, Unavailable.
+        """
+        with self._backend.create() as writer:
+            hashes = fill(writer, body, "sha256")
+            writer.commit(layout.blob(hashes.digest))
+        self.put_chunks(hashes.digest, hashes.chunks)
+        return hashes.digest
+
+    def holds(self, digest: Digest, size: int) -> bool:
+        """Whether content of this size is stored, and no damage known. Raises: Unavailable."""
+        try:
+            return self.size(digest) == size
+        except (NotFound, Corrupt):
+            return False
+
     def take(self, path: str, digest: Digest, chunks: bytes) -> None:
         """Take over a local file whose digest was proved; it may be gone from its place then.
 
@@ -207,7 +225,7 @@ class Content:
         if identity and self._is_intact(identity):
             return reader
         if start == 0 and stop in (None, reader.size):
-            return closing_on_error(
+            return verified.closing_on_error(
                 reader,
                 lambda: WholeVerifier(
                     reader, digest, lambda: self._remember(identity), self.corrupt
@@ -215,7 +233,7 @@ class Content:
             )
         reader.close()
         raw = self.raw(digest, start // CHUNK_BYTES * CHUNK_BYTES)
-        return closing_on_error(raw, lambda: ChunkVerifier(raw, self, digest, start, stop))
+        return verified.closing_on_error(raw, lambda: ChunkVerifier(raw, self, digest, start, stop))
 
     def raw(self, digest: Digest, start: int) -> Reader:
         """Open content from start on, unverified. Raises: NotFound, RangeInvalid, Unavailable."""
@@ -264,15 +282,6 @@ class Content:
         if identity:
             with self._lock:
                 self._intact[identity] = True
-
-
-def closing_on_error(reader: Reader, make: Callable[[], Reader]) -> Reader:
-    """Return what make returns; close the reader first if it fails."""
-    try:
-        return make()
-    except StorageError:
-        reader.close()
-        raise
 
 
 def _identity(reader: Reader) -> Identity | None:

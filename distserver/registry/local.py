@@ -12,7 +12,7 @@ from distserver.oci.digests import Digest
 from distserver.registry.blobs import Blobs
 from distserver.registry.catalog import Catalog
 from distserver.registry.content import Content
-from distserver.registry.manifests import Manifests
+from distserver.registry.pulled import PulledManifests
 from distserver.registry.records import RecordStore
 from distserver.registry.referrers import Referrers
 from distserver.registry.tags import Tags
@@ -28,7 +28,7 @@ class Registry:
     records: RecordStore
     blobs: Blobs
     uploads: Uploads
-    manifests: Manifests
+    manifests: PulledManifests
     tags: Tags
     referrers: Referrers
     catalog: Catalog
@@ -52,7 +52,7 @@ def local_registry(
     content = Content(backend, alarm)
     blobs = Blobs(content, records)
     tags = Tags(backend, records)
-    manifests = Manifests(backend, content, records, blobs, tags, manifest_cache_bytes)
+    manifests = PulledManifests(backend, content, records, blobs, tags, manifest_cache_bytes)
     return Registry(
         backend=backend,
         content=content,

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class PulledManifests(Manifests):
-    """What a proxy does with manifests, beside what clients do."""
+    """What a proxy, or the loader of an archive, does with manifests, beside what clients do."""
 
     def keep(
         self, name: str, digest: Digest, body: bytes, manifest: Manifest, tags: Sequence[Tag]

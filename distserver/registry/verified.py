@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
 from backends.base import Reader
-from backends.errors import Corrupt, RangeInvalid
+from backends.errors import Corrupt, RangeInvalid, StorageError
 from distserver.oci.digests import Digest
 
 if TYPE_CHECKING:
@@ -151,3 +151,12 @@ def read_exactly(reader: Reader, n: int) -> bytes:
             raise Corrupt("the entry ends before its size")
         data += more
     return data
+
+
+def closing_on_error(reader: Reader, make: Callable[[], Reader]) -> Reader:
+    """Return what make returns; close the reader first if it fails."""
+    try:
+        return make()
+    except StorageError:
+        reader.close()
+        raise

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.clients.conftest import NAME, PASSWORD, Show
+from tests.clients.podman import own_podman
 from tests.clients.registry import digest_of
-from tests.clients.run import Client, unmount
+from tests.clients.run import Client
 from tests.components.images import Image
 from tests.live import Server
 
@@ -21,12 +21,8 @@ PLAIN = "--tls-verify=false"
 
 @pytest.fixture
 def podman(tmp_path: Path) -> Iterator[Client]:
-    # podman refuses a runroot of more than 50 characters.
-    with tempfile.TemporaryDirectory(prefix="podman") as runroot:
-        store = ("--root", str(tmp_path / "root"), "--runroot", runroot)
-        yield Client("podman", tmp_path / "home", *store, "--storage-driver", "vfs")
-        unmount(Path(runroot))
-        unmount(tmp_path)
+    with own_podman(tmp_path) as client:
+        yield client
 
 
 def test_pull_and_push(
