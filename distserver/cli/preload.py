@@ -16,7 +16,7 @@ from distserver.bundle.here import Here
 from distserver.bundle.images import Image, parse_image
 from distserver.bundle.lists import Listed, read_list
 from distserver.bundle.lock import Locked, render
-from distserver.bundle.plan import Place
+from distserver.bundle.plan import Failure, Place
 from distserver.bundle.platforms import machine_platform, parse_platforms
 from distserver.bundle.preload import NoSpace, Preload, Wanted
 from distserver.bundle.there import Everywhere, There
@@ -100,7 +100,7 @@ def preload(  # noqa: PLR0913  # each is an option
     try:
         for outcome in run.run(wanted):
             report.outcome(outcome)
-    except NoSpace as exc:
+    except (NoSpace, Failure) as exc:
         raise click.ClickException(str(exc)) from exc
     except KeyboardInterrupt:
         click.echo(f"\nstopped. {RESUME}", err=True)

@@ -64,6 +64,7 @@ def test_a_server_fetches_what_it_is_asked_for(w: World, server: Ours, tmp_path:
     for blob in (CONFIG, LAYER, ARM, SIGNATURE):
         path = f"{HERE}/blobs/{digest(blob)}"
         assert server.server.request("GET", path).content == blob
+    w.down = 0
     assert through(url, "--from", str(lock)).exit_code == 0
 
 
