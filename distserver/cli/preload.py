@@ -25,6 +25,7 @@ from distserver.cli.preload_report import Report
 from distserver.config import Config, Loaded
 from distserver.metrics import Metrics
 from distserver.oci.errors import RegistryError
+from distserver.proxy.upstream import silence
 from distserver.proxy.upstream.connect import upstreams_of
 from distserver.proxy.upstream.mode import Mode
 
@@ -136,6 +137,7 @@ class _Site:
             click.echo(OFFLINE, err=True)
         require_owner(self._config)
         app.initialise_storage(self._config)
+        silence.keep(mode)
         return Here(app.open_proxied(self._config, mode, Metrics()))
 
     def check(self, images: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from distserver.bundle import preload as engine
 from distserver.cli import main
+from distserver.proxy.upstream.mode import Mode
 from tests.links.ours import Ours, ours, table
 from tests.live import wait_for
 from tests.proxy.scripted import Asked, Reply, scripted
@@ -156,31 +158,60 @@ def test_beside_a_running_server(w: World, server: Ours) -> None:
     assert len(gets) == len(set(gets)) == 4
 
 
-def test_ctrl_c_ends_it_soon_and_says_how_to_go_on(w: World, server: Ours, tmp_path: Path) -> None:
-    """In the middle of a layer, whose bytes stay."""
+@dataclass
+class Stuck:
+    """A command that waits in the middle of a layer. data: the part that is here."""
+
+    process: subprocess.Popen[str]
+    state: Path
+    data: Path
+
+    def ended(self, seconds: float) -> tuple[int, str]:
+        """Wait for its end; return its code and what it said."""
+        said, _ = self.process.communicate(timeout=seconds)
+        return self.process.returncode, said
+
+
+@pytest.fixture
+def stuck(w: World, tmp_path: Path) -> Iterator[Stuck]:
     half = len(LAYER) // 2
 
     def stopping(asked: Asked) -> Reply:
         status, headers, body = w.script(asked)
-        if asked.path.endswith(digest(LAYER)) and asked.method == "GET" and not w.down:
+        if asked.path.endswith(digest(LAYER)) and asked.method == "GET":
             return status, {"Content-Length": str(len(body))}, body[:half]
         return status, headers, body
 
     with scripted(stopping) as upstream:
-        config = tmp_path / "config.toml"
+        config, state = tmp_path / "config.toml", tmp_path / "state"
         config.write_text(table("up.site", upstream.url))
-        places = ("--storage", str(tmp_path / "s"), "--state", str(tmp_path / "state"))
+        places = ("--storage", str(tmp_path / "s"), "--state", str(state))
+        options = ("--config", str(config), *places)
         process = subprocess.Popen(
-            [sys.executable, "-m", "distserver", "preload", "--config", str(config), *places]
-            + [f"{NAME}:amd64"],
+            [sys.executable, "-m", "distserver", "preload", *options, f"{NAME}:amd64"],
             env={"DISTSERVER_RESERVE_BYTES": "0", "PATH": ""},
-            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
         )
-        data = tmp_path / f"state/partial/up.site/{digest(LAYER).replace(':', '-')}/data"
+        data = state / f"partial/up.site/{digest(LAYER).replace(':', '-')}/data"
         wait_for(lambda: data.exists() and data.stat().st_size == half, 30, "half of the layer")
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=3)
-    assert process.returncode == 1
+        yield Stuck(process, state, data)
+        process.kill()
+        process.wait(10)
+
+
+def test_ctrl_c_ends_it_soon_and_says_how_to_go_on(stuck: Stuck) -> None:
+    """In the middle of a layer, whose bytes stay."""
+    stuck.process.send_signal(signal.SIGINT)
+    code, said = stuck.ended(3)
+    assert code == 1
     assert "the same command goes on" in said
-    assert data.stat().st_size >= half
+    assert stuck.data.stat().st_size == len(LAYER) // 2
+
+
+def test_a_switch_to_offline_ends_it_with_words(stuck: Stuck) -> None:
+    Mode(stuck.state, "online").switch("offline")
+    code, said = stuck.ended(30)
+    assert code == 1
+    assert "the mode is offline" in said
