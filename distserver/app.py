@@ -33,9 +33,12 @@ OWN_NAME = "distserver.internal"
 
 
 def create_server_app(config: Config) -> Flask:
-    """Make the application of a server of several processes: they count, and switch, together."""
+    """Make the application of a server of several processes: they count, and switch, together.
+
+    Raises: ConfigError.
+    """
     Mode(Path(config.state), config.mode).announce()
-    return create_app(config, Metrics(metrics_directory(config)))
+    return create_app(config, Metrics(metrics_directory()))
 
 
 def create_app(config: Config | None = None, metrics: Metrics | None = None) -> Flask:

@@ -7,7 +7,7 @@ import logging
 import click
 
 from distserver import __version__
-from distserver.cli import inspect, preload, serve, storage, upstreams, users
+from distserver.cli import doctor, inspect, nodes, preload, serve, storage, upstreams, users
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -37,5 +37,7 @@ for command in (
     upstreams.upstreams,
     upstreams.mode,
     users.user,
+    nodes.node_config,
+    doctor.doctor,
 ):
     main.add_command(command)

@@ -19,6 +19,7 @@ from distserver.proxy.manifests import Parts, ProxiedManifests
 from distserver.proxy.referrers import ProxiedReferrers
 from distserver.proxy.sources import Connect, Sources
 from distserver.proxy.tags import ProxiedTags
+from distserver.proxy.upstream import breaker
 from distserver.proxy.upstream.mode import Mode
 from distserver.proxy.upstream.table import Upstreams
 from distserver.registry import Registry
@@ -57,13 +58,14 @@ def proxied(
     flights = Flights(registry.content, room, lambda: mode.offline, max(1, config.threads * 3 // 4))
     begun = Begun(state / "begun")
     completion = Completion(registry.blobs, registry.manifests, begun)
-    parts = Parts(sources, completion, freshness, mode, metrics)
+    parts = Parts(sources, completion, freshness, mode, metrics, flights.seat)
     manifests = ProxiedManifests(registry, config.manifest_cache_bytes, parts)
-    referrers = ProxiedReferrers(registry, manifests, sources, freshness, mode)
+    referrers = ProxiedReferrers(registry, manifests, sources, freshness, mode, flights.seat)
 
     def sweep() -> None:
         room.sweep()
         freshness.sweep()
+        breaker.sweep(state)
 
     bringing = Bringing(sources, flights, registry.blobs, manifests, referrers, begun, freshness)
     wrapped = replace(
@@ -71,6 +73,6 @@ def proxied(
         blobs=ProxiedBlobs(registry, sources, flights, begun, metrics),
         manifests=manifests,
         referrers=referrers,
-        tags=ProxiedTags(registry, sources),
+        tags=ProxiedTags(registry, sources, flights.seat),
     )
     return Proxied(wrapped, bringing, Completer(bringing, config.platforms, sweep))

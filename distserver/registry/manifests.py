@@ -7,7 +7,6 @@ import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from cachetools import LRUCache
 
@@ -28,7 +27,7 @@ from distserver.registry import layout
 from distserver.registry.blobs import Blobs
 from distserver.registry.content import Content
 from distserver.registry.records import RecordStore
-from distserver.registry.tags import Current, Tags
+from distserver.registry.tags import Tags
 
 log = logging.getLogger(__name__)
 
@@ -129,29 +128,6 @@ class Manifests:
                 return Pushed(digest, manifest.subject.digest if manifest.subject else None)
         raise Unavailable(f"{digest} is being deleted at the same time")
 
-    def keep(
-        self, name: str, digest: Digest, body: bytes, manifest: Manifest, tags: Sequence[Tag]
-    ) -> None:
-        """Store a pulled manifest, whose digest was proved and whose content may come later.
-
-        A tag that was pushed here stays as it is. Raises: Full, Unavailable.
-        """
-        self._content.put_small(digest, body)
-        self._announce(name, digest, manifest)
-        fields = {"mediaType": manifest.media_type, "pulled": True}
-        record = self._records.ensure(
-            layout.manifest_records(name, digest), json.dumps(fields).encode()
-        )
-        for tag in tags:
-            self._tags.follow(name, tag, digest, record, partial(self._is_pulled, name))
-
-    def _is_pulled(self, name: str, current: Current) -> bool:
-        key = layout.manifest_records(name, current.digest) + current.record
-        try:
-            return _field(read_all(self._backend, key, MAX_RECORD_BYTES), "pulled") is True
-        except NotFound:
-            return True
-
     def delete(self, name: str, digest: Digest) -> None:
         """Delete a manifest and with it every tag that names it.
 
@@ -185,7 +161,7 @@ class Manifests:
             data = self._content.read(digest, MAX_MANIFEST_BYTES)
         except NotFound as exc:
             raise ManifestUnknown(detail={"digest": str(digest)}) from exc
-        pulled = _field(record, "pulled") is True
+        pulled = field(record, "pulled") is True
         return StoredManifest(digest, _type_of(record, digest, data), data, pulled=pulled)
 
     def _require_references(self, name: str, manifest: Manifest) -> None:
@@ -258,7 +234,7 @@ def put_once(backend: Backend, key: str) -> None:
         put(backend, key, b"")
 
 
-def _field(record: bytes, name: str) -> object:
+def field(record: bytes, name: str) -> object:
     """A field of a record; None if it has none, or is not one of ours."""
     try:
         value: object = json.loads(record)[name]
@@ -268,7 +244,7 @@ def _field(record: bytes, name: str) -> object:
 
 
 def _media_type(record: bytes) -> str | None:
-    value = _field(record, "mediaType")
+    value = field(record, "mediaType")
     return value if isinstance(value, str) else None
 
 

@@ -27,7 +27,7 @@ from distserver.oci.names import Tag, parse_tag
 from distserver.oci.references import Reference
 from distserver.proxy.upstream.auth import Authenticator
 from distserver.proxy.upstream.client import SILENCE_SECONDS, Answer, Transfer, error_of, is_page
-from distserver.proxy.upstream.errors import UpstreamLied, UpstreamUnavailable
+from distserver.proxy.upstream.errors import UpstreamLied, UpstreamPage, UpstreamUnavailable
 
 ACCEPT = {"Accept": ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))}
 STALL_SECONDS = 30.0
@@ -86,9 +86,7 @@ class UpstreamRegistry:
     def resolve(self, repository: str, reference: Reference) -> Digest | None:
         """Return the digest that a reference has now; None if the upstream does not say."""
         path = f"/v2/{repository}/manifests/{reference}"
-        with self._ask("HEAD", path, repository, ACCEPT) as answer:
-            if answer.headers.get("Content-Type", "").lower().startswith("text/html"):
-                raise UpstreamUnavailable("the upstream answers a web page")
+        with self._head(path, repository, ACCEPT) as answer:
             return _digest_header(answer)
 
     def manifest(self, repository: str, reference: Reference) -> Fetched:
@@ -102,7 +100,7 @@ class UpstreamRegistry:
 
     def blob_size(self, repository: str, digest: Digest) -> int:
         """Return the size of a blob that the repository serves to us. Raises: as every method."""
-        with self._ask("HEAD", f"/v2/{repository}/blobs/{digest}", repository) as answer:
+        with self._head(f"/v2/{repository}/blobs/{digest}", repository) as answer:
             return _length(answer)
 
     def blob(
@@ -153,11 +151,27 @@ class UpstreamRegistry:
                 following = _NEXT.search(answer.headers.get("Link", ""))
             if not following:
                 return
-            target = urljoin(base + path, following[1])
+            target = _joined(base + path, following[1])
             if not target.startswith(f"{base}/"):
                 raise UpstreamLied("the next page lies elsewhere")
             path = target.removeprefix(base)
         raise UpstreamUnavailable(f"a list of more than {MAX_PAGES} pages")
+
+    def _head(self, path: str, repository: str, headers: Mapping[str, str] | None = None) -> Answer:
+        """Ask for headers; whether a page that says 404 is the registry's own, GET tells.
+
+        Some registries' servers answer HEAD with the Content-Type of a page they do not send.
+        """
+        try:
+            answer = self._ask("HEAD", path, repository, headers)
+        except UpstreamPage:
+            answer = self._ask("GET", path, repository, headers)
+        try:
+            _require_registry(answer)
+        except UpstreamUnavailable:
+            answer.close()
+            raise
+        return answer
 
     def _ask(
         self,
@@ -180,6 +194,13 @@ class UpstreamRegistry:
             answer.close()
             raise error
         return answer
+
+
+def _joined(base: str, target: str) -> str:
+    try:
+        return urljoin(base, target)
+    except ValueError as exc:
+        raise UpstreamLied("the next page has no URL") from exc
 
 
 def _digest_header(answer: Answer) -> Digest | None:
