@@ -35,6 +35,7 @@ SWEEP_SECONDS = 3600.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 30.0
 CORRUPT_PAUSE_SECONDS = 600.0
 """Wrong bytes may be gigabytes: nobody asks for them again and again over a thin link."""
+FORESEEN = (UpstreamError, NoRoom, StorageError, RegistryError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,8 @@ class Completer:
                         self._look()
             except OSError as exc:
                 log.warning("nothing is completed in the background: %s", exc)
+            except Exception:  # the thread would end, and nothing ever be completed again
+                log.exception("nothing is completed in the background, by a fault of ours")
             self._stopped.wait(ELECT_SECONDS)
 
     @contextmanager
@@ -111,23 +114,31 @@ class Completer:
 
     def _try(self, path: Path) -> None:
         """Work on one task; where that fails, put it off."""
-        task = self._begun.read(path)
-        source = task and self._bringing.sources.of(task.name)
+        task = None
         try:
-            if task and source:
-                self._complete(task, source)
-                log.info("complete: %s@%s", task.name, task.digest)
+            if task := self._begun.read(path):
+                self._finish(task)
+            path.unlink(missing_ok=True)
+        except Exception as exc:  # what nobody foresaw too: else the next look tries it again
+            self._put_off(path, task, exc)
+
+    def _finish(self, task: Task) -> None:
+        source = self._bringing.sources.of(task.name)
+        if source is None:
+            return
+        try:
+            self._complete(task, source)
+            log.info("complete: %s@%s", task.name, task.digest)
         except ManifestUnknown as exc:
             log.info("not completed, it is not here any more: %s", exc.detail)
-        except (UpstreamError, NoRoom, StorageError, RegistryError) as exc:
-            self._put_off(path, task, exc)
-            return
-        path.unlink(missing_ok=True)
 
     def _put_off(self, path: Path, task: Task | None, error: Exception) -> None:
         last = self._tries.get(path, FIRST_TRY)
-        if task and str(error) != last.error:
-            log.info("%s@%s is not complete yet: %s", task.name, task.digest, error)
+        if str(error) != last.error:
+            name = f"{task.name}@{task.digest}" if task else path
+            fault = None if isinstance(error, FORESEEN) else error
+            level = logging.ERROR if fault else logging.INFO
+            log.log(level, "%s is not complete yet: %s", name, error, exc_info=fault)
         pause = min(max(2 * last.pause, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
         if isinstance(error, UpstreamOffline):
             pause = FIRST_PAUSE_SECONDS

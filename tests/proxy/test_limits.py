@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -102,3 +104,15 @@ def test_a_state_directory_that_is_away_limits_nothing(tmp_path: Path) -> None:
     found = limits_of(tmp_path, "up.site", 1, 1000)
     with found.turn(False, 0), found.turn(False, 0):
         found.rate.spend(10_000_000)
+
+
+def test_a_lock_that_fails_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    found, before = limits(tmp_path), len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with found.turn(False, 0):
+        assert len(os.listdir("/proc/self/fd")) == before

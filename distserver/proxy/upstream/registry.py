@@ -27,7 +27,12 @@ from distserver.oci.names import Tag, parse_tag
 from distserver.oci.references import Reference
 from distserver.proxy.upstream.auth import Authenticator
 from distserver.proxy.upstream.client import SILENCE_SECONDS, Answer, Transfer, error_of, is_page
-from distserver.proxy.upstream.errors import UpstreamLied, UpstreamPage, UpstreamUnavailable
+from distserver.proxy.upstream.errors import (
+    UpstreamLied,
+    UpstreamPage,
+    UpstreamRangeRefused,
+    UpstreamUnavailable,
+)
 
 ACCEPT = {"Accept": ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))}
 STALL_SECONDS = 30.0
@@ -106,11 +111,19 @@ class UpstreamRegistry:
     def blob(
         self, repository: str, digest: Digest, start: int = 0, stall_seconds: float = STALL_SECONDS
     ) -> Body:
-        """Open a blob from a byte on; an upstream that ignores ranges gives it from 0.
+        """Open a blob from a byte on; from 0 if the upstream has no byte there or ignores ranges.
 
             stall_seconds  longest silence in the body
         The bytes are not checked: whoever keeps them proves the digest of the whole.
         """
+        try:
+            return self._blob(repository, digest, start, stall_seconds)
+        except UpstreamRangeRefused:
+            if not start:
+                raise
+            return self._blob(repository, digest, 0, stall_seconds)
+
+    def _blob(self, repository: str, digest: Digest, start: int, stall_seconds: float) -> Body:
         headers = {"Range": f"bytes={start}-"} if start else {}
         path = f"/v2/{repository}/blobs/{digest}"
         answer = self._ask("GET", path, repository, headers, stall_seconds)
@@ -192,7 +205,7 @@ class UpstreamRegistry:
             answer = self._transfer.send(method, url, sent, seconds=silence_seconds)
         if error := error_of(answer):
             answer.close()
-            raise error
+            raise UpstreamRangeRefused(error.reason) if answer.status == 416 else error
         return answer
 
 
