@@ -37,6 +37,7 @@ def w(tmp_path: Path) -> Iterator[World]:
         made.tag("amd64", image()), made.tag("arm64", image(ARM))
         made.tag("v1", index(amd64=image(), arm64=image(ARM)))
         yield made
+        made.switch(None)  # the command's watch of the mode lives as long as this process
 
 
 def preload(w: World, *arguments: str, text: str = "", **env: str) -> Result:
