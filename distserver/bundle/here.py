@@ -6,6 +6,7 @@ A server may run beside it: both know of each other's fetches by the state direc
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 60.0
 BUSY_SECONDS = 3600.0
 """Others fetch, as many at once as may be: a server beside us, say."""
+TIDY_SECONDS, POLL_SECONDS = 2.0, 0.01
 OFFLINE = "it is not held here, and the mode is offline (`distserver mode online` lets it come)"
 
 
@@ -45,14 +47,18 @@ class Here:
         self._manifests = proxied.bringing.manifests
 
     def top(self, image: Image) -> Top:
-        """See Place.top. A tag costs one question to the upstream."""
+        """See Place.top. A held tag costs one question to the upstream."""
         if image.digest:
             return Top(self.manifest(image.name, image.digest))
+        name, tag = image.name, Tag(str(image.reference))
         with _failures():
-            held, source = self._held(image.name, image.reference), self._source(image.name)
-            if held and (source is None or not held.pulled):
-                return Top(held, note="" if source is None else "it was pushed here, and stays so")
-        return self._validated(self._require(source, image.name), image, held)
+            held, source = self._held(name, tag), self._source(name)
+            if held is None:
+                self._require(source, name)
+                return Top(self._manifests.get(name, tag), validated=True)
+            if source is None or not held.pulled:
+                return Top(held, note="it was pushed here, and stays so" if source else "")
+            return self._validated(source, name, tag, held)
 
     def manifest(self, name: str, digest: Digest) -> StoredManifest:
         """See Place.manifest."""
@@ -62,10 +68,9 @@ class Here:
     def said_of(self, name: str, stored: StoredManifest) -> Sequence[StoredManifest]:
         """See Place.said_of. The upstream is asked once for each image, and not by every run."""
         source, digest = self._source(name), stored.digest
-        if source and stored.pulled and source.upstream.signatures:
-            with _failures("its signatures: "):
-                self._bring_signatures(source, name, digest)
         with _failures():
+            if source and stored.pulled and source.upstream.signatures:
+                self._bring_signatures(source, name, digest)
             return self._bringing.said_of(name, digest)
 
     def missing(self, name: str, blobs: Collection[Descriptor]) -> list[Descriptor]:
@@ -79,6 +84,7 @@ class Here:
             source = self._require(self._source(name), name)
             source.uplink.require_online()
             self._bringing.blob(source, name, blob)
+            _tidied(Partial(source.wanted(blob.digest).directory))
 
     def arrived(self, name: str, blob: Descriptor) -> int:
         """See Place.arrived."""
@@ -110,18 +116,16 @@ class Here:
         if not source.uplink.offline and not self._bringing.signatures_came(name, digest):
             self._bringing.signatures(name, digest)
 
-    def _validated(self, source: Source, image: Image, held: StoredManifest | None) -> Top:
+    def _validated(self, source: Source, name: str, tag: Tag, held: StoredManifest) -> Top:
         """What the upstream says that a tag means; what is held, if it cannot say it."""
-        tag = Tag(str(image.reference))
+        there = source.repository
         try:
-            now = source.uplink.ask(lambda r: r.resolve(source.repository, tag))
+            now = source.uplink.ask(
+                lambda r: r.resolve(there, tag) or r.manifest(there, tag).digest
+            )
         except UpstreamError as exc:
-            if held is None:
-                raise _failure(exc) from exc
             return Top(held, note=f"as it is held: {exc.reason}")
-        with _failures():
-            stored = self.manifest(image.name, now) if now else None
-            return Top(stored or self._manifests.get(image.name, tag), validated=True)
+        return Top(self.manifest(name, now), validated=True)
 
     def _held(self, name: str, reference: Digest | Tag) -> StoredManifest | None:
         """What is held and intact; None for what has to come. Raises: StorageError."""
@@ -139,22 +143,29 @@ class Here:
         return source
 
 
+def _tidied(partial: Partial) -> None:
+    """Wait until the fetch has cleared up behind what it published: this process may end now."""
+    deadline = time.monotonic() + TIDY_SECONDS
+    while partial.directory.exists() and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+
+
 @contextmanager
-def _failures(what: str = "") -> Iterator[None]:
+def _failures() -> Iterator[None]:
     """Say in words why something did not come. Raises: Failure."""
     try:
         yield
     except (RegistryError, UpstreamError, NoRoom, StorageError, OSError) as exc:
-        raise _failure(exc, what) from exc
+        raise _failure(exc) from exc
 
 
-def _failure(error: Exception, what: str = "") -> Failure:
+def _failure(error: Exception) -> Failure:
     """The words for an error: those of the upstream, where one was asked."""
     told = error.__cause__ if isinstance(error, RegistryError) else error
     if isinstance(told, UpstreamOffline):
         return Failure(OFFLINE)
     if isinstance(told, UpstreamError):
-        return Failure(what + told.reason, _patience(told))
+        return Failure(told.reason, _patience(told))
     if isinstance(error, ManifestUnknown):
         return Failure("the upstream does not have it")
     if isinstance(error, NoRoom):  # others may give theirs back

@@ -151,8 +151,14 @@ class _Walk:
             elif depth and child.digest not in self._plan.parts:
                 self.add(self._place.manifest(self._name, child.digest), depth - 1)
         if manifest.subject is None:
+            self._add_said_of(stored)
+
+    def _add_said_of(self, stored: StoredManifest) -> None:
+        try:
             for said in self._place.said_of(self._name, stored):
                 self._note(said)
+        except Failure as exc:
+            raise Failure(f"its signatures: {exc}", exc.patience) from exc
 
     def _note(self, stored: StoredManifest) -> Manifest:
         manifest = _parsed(stored)

@@ -111,7 +111,8 @@ class Preload:
     def run(self, wanted: Sequence[Wanted]) -> Iterator[Outcome]:
         """Bring images; yield what came of each, as it is known.
 
-        Raises: NoSpace. Blocks on: the network, as long as something comes.
+        Raises: NoSpace; Failure, when the storage cannot say what it lacks.
+        Blocks on: the network, as long as something comes.
         """
         plans: list[Plan] = []
         for outcome in self._each(self._plan, wanted):

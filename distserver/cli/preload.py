@@ -16,7 +16,7 @@ from distserver.bundle.here import Here
 from distserver.bundle.images import Image, parse_image
 from distserver.bundle.lists import Listed, read_list
 from distserver.bundle.lock import Locked, render
-from distserver.bundle.plan import Place
+from distserver.bundle.plan import Failure, Place
 from distserver.bundle.platforms import machine_platform, parse_platforms
 from distserver.bundle.preload import NoSpace, Preload, Wanted
 from distserver.bundle.there import Everywhere, There
@@ -25,6 +25,7 @@ from distserver.cli.preload_report import Report
 from distserver.config import Config, Loaded
 from distserver.metrics import Metrics
 from distserver.oci.errors import RegistryError
+from distserver.proxy.upstream import silence
 from distserver.proxy.upstream.connect import upstreams_of
 from distserver.proxy.upstream.mode import Mode
 
@@ -100,7 +101,7 @@ def preload(  # noqa: PLR0913  # each is an option
     try:
         for outcome in run.run(wanted):
             report.outcome(outcome)
-    except NoSpace as exc:
+    except (NoSpace, Failure) as exc:
         raise click.ClickException(str(exc)) from exc
     except KeyboardInterrupt:
         click.echo(f"\nstopped. {RESUME}", err=True)
@@ -136,6 +137,7 @@ class _Site:
             click.echo(OFFLINE, err=True)
         require_owner(self._config)
         app.initialise_storage(self._config)
+        silence.keep(mode)
         return Here(app.open_proxied(self._config, mode, Metrics()))
 
     def check(self, images: Sequence[str]) -> None:

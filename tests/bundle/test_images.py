@@ -43,6 +43,13 @@ def test_a_bad_name_is_refused(text: str) -> None:
         parse_image(text, UPSTREAMS, OWN)
 
 
+def test_a_configured_upstream_needs_no_dot_in_its_name() -> None:
+    for text in ("site:5000/a", "site_5000/a"):
+        assert str(parse_image(text, UPSTREAMS)) == "site_5000/a:latest"
+    hub = Upstreams({"hub": Upstream("hub", ("http://hub",))})
+    assert str(parse_image("hub/a:1", hub)) == "hub/a:1"
+
+
 def test_a_host_that_is_no_upstream_is_refused_by_name() -> None:
     with pytest.raises(NameInvalid, match="no upstream"):
         parse_image("unknown.example/a:1", UPSTREAMS)

@@ -14,6 +14,7 @@ from distserver.bundle import preload as engine
 from distserver.bundle.lock import split_line
 from distserver.cli import main
 from distserver.proxy.upstream import breaker
+from tests.proxy.scripted import Asked, Reply
 from tests.proxy.world import CONFIG, LAYER, World, descriptor, digest, image, index, world
 
 NAME, HERE = "up.site/team/app", "/v2/up.site/team/app"
@@ -36,6 +37,7 @@ def w(tmp_path: Path) -> Iterator[World]:
         made.tag("amd64", image()), made.tag("arm64", image(ARM))
         made.tag("v1", index(amd64=image(), arm64=image(ARM)))
         yield made
+        made.switch(None)  # the command's watch of the mode lives as long as this process
 
 
 def preload(w: World, *arguments: str, text: str = "", **env: str) -> Result:
@@ -179,6 +181,21 @@ def test_a_tag_moves_only_when_all_of_the_new_image_is_here(w: World) -> None:
     assert w.get(f"{HERE}/manifests/amd64")[1] == image()
 
 
+def test_an_upstream_that_does_not_tell_the_digest_of_a_tag_is_read(w: World) -> None:
+    script = w.script
+
+    def silent(one: Asked) -> Reply:
+        status, headers, body = script(one)
+        return status, {k: v for k, v in headers.items() if k != "Docker-Content-Digest"}, body
+
+    w.script = silent  # type: ignore[method-assign]
+    assert preload(w, f"{NAME}:amd64").exit_code == 0
+    w.tag("amd64", image(ARM))
+    assert preload(w, f"{NAME}:amd64").exit_code == 0
+    assert served(w, "amd64", ARM)
+    assert w.get(f"{HERE}/manifests/amd64")[1] == image(ARM)
+
+
 def test_a_tag_that_was_pushed_here_stays(w: World) -> None:
     own = image(b"own")
     for blob in (b"own", CONFIG):
@@ -212,13 +229,14 @@ def test_a_held_tag_is_complete_also_when_its_upstream_is_away(w: World) -> None
 
 def test_an_outage_in_the_middle_is_waited_out(w: World) -> None:
     """The upstream fails a few times, and answers again."""
-    script, times = w.script, []
+    times: list[Asked] = []
+    script = w.script
 
-    def flaky(asked: object) -> object:
-        times.append(asked)
-        return (503, {}, b"") if len(times) in (2, 5, 6, 9) else script(asked)  # type: ignore[arg-type]
+    def flaky(one: Asked) -> Reply:
+        times.append(one)
+        return (503, {}, b"") if len(times) in (2, 5, 6, 9) else script(one)
 
-    w.script = flaky  # type: ignore[method-assign,assignment]
+    w.script = flaky  # type: ignore[method-assign]
     assert preload(w, f"{NAME}:v1", "--platform", "all").exit_code == 0
     w.script = script  # type: ignore[method-assign]
     assert served(w, "v1", LAYER, ARM)

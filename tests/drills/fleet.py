@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.clients.containerd import Containerd
 from tests.components.images import layer_of
 from tests.upstreams.images import (
     CONFIG,
@@ -56,13 +58,19 @@ class FleetImage:
         return next(digest_of(data) for ref, _, data in self.manifests if ref == TAG)
 
     @property
-    def size(self) -> int:
-        """Bytes of all its blobs."""
-        return sum(map(len, self.blobs.values()))
+    def names(self) -> tuple[str, str]:
+        """As pods name it: by tag, and by digest."""
+        return f"{self.name}:{TAG}", f"{self.name}@{self.digest}"
 
     def push(self, url: str) -> None:
         """Push it to a registry. Raises: requests.HTTPError."""
         push_all(f"{url}/v2/{self.repository}", self.blobs.values(), self.manifests)
+
+    def pull(self, node: Containerd, by: str) -> float:
+        """Let a node pull it by a name of `names`; return the seconds that this took."""
+        begin = time.monotonic()
+        assert f"{self.name}@{self.digest}" in node.pulled(by)
+        return time.monotonic() - begin
 
     def blob(self, data: bytes, kind: str) -> dict[str, object]:
         """Add a blob; return its descriptor."""

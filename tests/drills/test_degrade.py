@@ -68,7 +68,7 @@ def drill(
 ) -> None:
     held, cut, new = fleet[:HELD], fleet[HELD], fleet[HELD + 1 :]
     for image in held:
-        assert f"{image.name}@{image.digest}" in node.pulled(f"{image.name}:{TAG}")
+        image.pull(node, image.names[0])
     layer, size = own_layer(cut)
     between.hold_at(size // 2)
     node.forget_all()
@@ -85,7 +85,7 @@ def drill(
     wait_for(lambda: server.partial(layer) is None, BACK_SECONDS, "the whole layer")
     back, ratio = time.monotonic() - up, between.sent(layer) / size
     for image in (cut, *new):
-        assert f"{image.name}@{image.digest}" in node.pulled(f"{image.name}:{TAG}")
+        image.pull(node, image.names[0])
     record(
         "Situation B",
         f"{HELD} of {COUNT} images pulled by containerd; the link drops in mid-layer, comes back",
@@ -110,7 +110,7 @@ def own_layer(image: FleetImage) -> tuple[str, int]:
 def attempt(node: Containerd, image: FleetImage) -> grpc.StatusCode:
     """Pull; return how it ended."""
     try:
-        node.pull(f"{image.name}:{TAG}")
+        node.pull(image.names[0])
     except grpc.RpcError as exc:
         code: grpc.StatusCode = exc.code()
         return code
@@ -121,10 +121,8 @@ def pull_all(node: Containerd, held: list[FleetImage]) -> float:
     """Pull what is held, by tag and by digest, each from nothing; return the longest time."""
     took = []
     for image in held:
-        for name in (f"{image.name}:{TAG}", f"{image.name}@{image.digest}"):
-            begin = time.monotonic()
-            assert f"{image.name}@{image.digest}" in node.pulled(name)
-            took.append(time.monotonic() - begin)
+        for name in image.names:
+            took.append(image.pull(node, name))
             node.forget(name, [digest_of(data) for _, _, data in image.manifests])
     return max(took)
 
