@@ -4,6 +4,10 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 TOOLS := .tools/.ready
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' distserver/__init__.py)
+ARCHES ?= amd64 arm64
+ARCH ?= $(shell dpkg --print-architecture)
+IMAGES ?= /var/lib/distserver/images
 PYTEST := PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m pytest
 
 help: ## Show this list
@@ -46,6 +50,13 @@ test-drills: $(READY) $(TOOLS) ## What operators do, from end to end: ship, bund
 bench: $(READY) $(TOOLS) ## Speed against nginx, distribution v3 and docker-registry, as ratios of one run
 	PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m tests.bench.run
 
+image: $(READY) ## Our own image as dist/distserver-VERSION-ARCH.tar, for ARCHES="amd64 arm64"; needs no Docker
+	command -v mmdebstrap >/dev/null || apt-get install -y -qq --no-install-recommends mmdebstrap
+	for arch in $(ARCHES); do $(PY) contrib/image/build.py --arch $$arch --output dist/distserver-$(VERSION)-$$arch.tar || exit; done
+
+install-image: ## Put it where k3s, RKE2 or our import unit take it at boot: IMAGES=/var/lib/rancher/k3s/agent/images
+	install -D -m 644 -t "$(DESTDIR)$(IMAGES)" dist/distserver-$(VERSION)-$(ARCH).tar
+
 acceptance: $(READY) $(TOOLS) ## Every table at full counts; records figures for docs/promises.md
 	TEST_COUNTS=full $(MAKE) test conformance test-clients test-faults test-upstreams test-links test-drills promises
 
@@ -65,4 +76,4 @@ $(TOOLS): tests/components/install.sh tests/components/requirements.txt $(READY)
 	bash tests/components/install.sh
 	mkdir -p .tools && touch $@
 
-.PHONY: help run test check lint type components test-clients conformance test-faults test-upstreams test-links test-drills bench acceptance docs promises
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
