@@ -1,6 +1,7 @@
 """Writes an image as one tar that is an OCI layout and a docker archive at once.
 
-containerd, k3s, RKE2 and skopeo read index.json and its full names; `docker load` and podman read manifest.json.
+containerd, k3s, RKE2 and skopeo read index.json and its full names; docker and podman read
+manifest.json.
 """
 
 from __future__ import annotations
