@@ -1,5 +1,6 @@
 # distserver. Every target sets up what it needs; `make` alone lists them.
 SHELL := /bin/bash
+export PREFIX DESTDIR WHEELS ENABLE
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
@@ -43,8 +44,17 @@ test-links: $(READY) $(TOOLS) ## Bad links, one fetch for many, offline, full or
 bench: $(READY) $(TOOLS) ## Speed against nginx, distribution v3 and docker-registry, as ratios of one run
 	PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m tests.bench.run
 
+test-drills: $(READY) $(TOOLS) ## Whole machines: boots with systemd, power cuts, replicated directories; root, Debian
+	$(PYTEST) tests/drills
+
 acceptance: $(READY) $(TOOLS) ## Every table at full counts; records figures for docs/promises.md
-	TEST_COUNTS=full $(MAKE) test conformance test-clients test-faults test-upstreams test-links promises
+	TEST_COUNTS=full $(MAKE) test conformance test-clients test-faults test-upstreams test-links test-drills promises
+
+install-systemd: ## Install as a service: PREFIX, DESTDIR, WHEELS (no network), ENABLE=1; see contrib/systemd
+	bash contrib/systemd/install.sh install
+
+uninstall-systemd: ## Remove the service; data and settings stay
+	bash contrib/systemd/install.sh uninstall
 
 docs: $(READY) ## Render docs/configuration.md from the code
 	$(PY) -m distserver config --markdown > docs/configuration.md
@@ -62,4 +72,4 @@ $(TOOLS): tests/components/install.sh tests/components/requirements.txt $(READY)
 	bash tests/components/install.sh
 	mkdir -p .tools && touch $@
 
-.PHONY: help run test check lint type components test-clients conformance test-faults test-upstreams test-links bench acceptance docs promises
+.PHONY: help run test check lint type components test-clients conformance test-faults test-upstreams test-links test-drills bench acceptance install-systemd uninstall-systemd docs promises
