@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import time
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from gunicorn import systemd
 from gunicorn.arbiter import Arbiter
 
 from distserver.config import is_loopback
+from distserver.server.worker import STOPS
 
 FRESH_SECONDS = 10.0
 """A worker's heartbeat, one a second, that is older does not count; see pulse."""
@@ -49,6 +51,18 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self._ping_seconds = _watchdog_seconds(os.environ) / 3
         self._next_ping = 0.0
         self._status = ""
+
+    def spawn_worker(self) -> Any:
+        """Fork a worker; a signal to stop waits in it until its own handlers stand.
+
+        Those of the master, which it has till then, would swallow it, and a stop would take all of
+        graceful_timeout_seconds.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        try:
+            return super().spawn_worker()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
     def murder_workers(self) -> None:
         """Called by the loop about each second; what it kills, and then replaces, hangs."""

@@ -14,6 +14,7 @@ A small subclass, so that stock gthread stays a working choice. What it adds:
 from __future__ import annotations
 
 import errno
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -35,6 +36,7 @@ RECEIVE_BYTES = 256 << 10
 TLS_HELLO = b"\x16"
 PLAIN_HERE = b"HTTP/1.0 400 Bad Request\r\nConnection: close\r\n\r\n"
 """What Go clients recognise as "server gave HTTP response to HTTPS client" and go on plain."""
+STOPS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 _NOBODY_THERE = (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK)
 
 
@@ -122,6 +124,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._before_exit: Callable[[], None] = self.wsgi.extensions["distserver.before_exit"]
         self.wsgi = self._with_extras(self.wsgi)
         self._pulse = Pulse(self._answers, self.stall_seconds)
+
+    def init_signals(self) -> None:
+        """Take signals; the master held them back until now."""
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
     def notify(self) -> None:
         """Called by the loop about each second: tell the master that this worker works."""
