@@ -6,11 +6,12 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
+from functools import partial
 
 from backends.errors import StorageError
 from distserver.metrics import Metrics
 from distserver.oci.digests import Digest
-from distserver.oci.errors import ManifestUnknown, RegistryError
+from distserver.oci.errors import ManifestUnknown, NotArrived, RegistryError
 from distserver.oci.manifests import Manifest, parse_manifest
 from distserver.oci.names import Tag
 from distserver.oci.references import Reference
@@ -90,7 +91,12 @@ class ProxiedManifests(Manifests):
         if isinstance(reference, Tag):
             held = self._validated(source, name, reference, held)
         self._count(reference, "stale" if held.warning else "hit")
-        return self._offered(source, name, held)
+        try:
+            return self._offered(source, name, held)
+        except RegistryError:
+            if older := self._older(name, reference):
+                return older
+            raise
 
     def put(
         self,
@@ -108,7 +114,7 @@ class ProxiedManifests(Manifests):
 
     def held(self, name: str, reference: Reference) -> StoredManifest:
         """See Manifests.held. Asks no upstream."""
-        return super().get(name, reference)
+        return super().held(name, reference)
 
     def _offered(self, source: Source, name: str, held: StoredManifest) -> StoredManifest:
         """The manifest, if its content is here or can come: podman never changes mirror after it.
@@ -129,6 +135,27 @@ class ProxiedManifests(Manifests):
         except UpstreamError as exc:
             raise told(exc, ManifestUnknown("held without all its layers")) from exc
         return held
+
+    def _is_here(self, name: str, stored: StoredManifest) -> bool:
+        """See Manifests; the content of a pulled one may come when it is asked for (_offered)."""
+        if stored.pulled and self._sources.of(name):
+            return True
+        return super()._is_here(name, stored)
+
+    def _older(self, name: str, reference: Reference) -> StoredManifest | None:
+        """The newest version of a tag that is complete here, for when a newer one cannot come."""
+        if not isinstance(reference, Tag):
+            return None
+        try:
+            return self._by_tag(name, reference, partial(self._is_complete, name))
+        except (ManifestUnknown, NotArrived):
+            return None
+
+    def _is_complete(self, name: str, digest: Digest, record: str) -> bool:
+        try:
+            return self._completion.is_complete(name, self._by_record(name, digest, record))
+        except ManifestUnknown:
+            return False
 
     def _validated(
         self, source: Source, name: str, tag: Tag, held: StoredManifest

@@ -163,6 +163,7 @@ def test_the_first_connection_starts_it(start: Start) -> None:
     record("E", "first connection to the socket unit", "an answer", _since(at))
     _push(machine)
     machine.run("kill", "-9", _pid(machine))
+    wait_for(lambda: machine.show(UNIT, "SubState") == "auto-restart", 30, "end of the process")
     assert machine.serves(), "connections wait while it restarts"
     _assert_pulls(machine)
 

@@ -131,6 +131,23 @@ def test_P_01_an_incomplete_manifest_is_not_offered_while_its_upstream_is_away(
         assert w.get(TAG)[0] == 200
 
 
+def test_the_version_before_is_offered_while_the_newest_cannot_come(tmp_path: Path) -> None:
+    with world(tmp_path, QUIET) as w:
+        old = w.manifests["v1"]
+        pull(w)
+        w.blobs[digest(b"new")] = b"new"
+        new = w.tag("v1", image(b"new"))
+        assert w.get(TAG)[:2] == (200, new)
+        w.down = 503
+        wait_for(lambda: w.get(TAG)[1] != new, 20, "end of the offer")
+        status, body, headers = w.get(TAG)
+        assert (status, body) == (200, old)
+        assert "has not arrived here yet" in headers["Warning"]
+        assert w.get(f"{REPOSITORY}/manifests/{digest(new)}")[0] == 503
+        w.down = 0
+        wait_for(lambda: w.get(TAG)[1] == new, 20, "offer of the newest")
+
+
 def test_an_index_is_whole_when_one_member_is(tmp_path: Path) -> None:
     with world(tmp_path, QUIET) as w:
         amd64, arm64 = image(), image(b"arm")
