@@ -15,7 +15,12 @@ LOCAL = ("tmp/", "hints/")
 def files_of(storage: Path) -> list[Path]:
     """What of a storage travels, relative to it."""
     found = (path.relative_to(storage) for path in sorted(storage.rglob("*")) if path.is_file())
-    return [path for path in found if not str(path).startswith(LOCAL)]
+    return [path for path in found if not str(path).startswith(LOCAL) and _travels(path)]
+
+
+def _travels(path: Path) -> bool:
+    """Whether it is no file of Syncthing's own, and no part of an upload that is not finished."""
+    return not any(part.startswith(".") or part == "_uploads" for part in path.parts)
 
 
 def arrive(source: Path, target: Path, seed: object) -> Iterator[Path]:
