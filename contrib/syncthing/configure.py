@@ -71,6 +71,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--storage", type=Path, default="/var/lib/distserver/storage")
     parser.add_argument("--listen", default="tcp://0.0.0.0:22000", help="for the other nodes")
     parser.add_argument("--gui", default="127.0.0.1:8384", help="address of Syncthing's own page")
+    parser.add_argument(
+        "--max-kib", type=int, default=0, help="KiB a second that copying may take of the link"
+    )
     return parser.parse_args()
 
 
@@ -109,7 +112,9 @@ def configure(root: ET.Element, given: argparse.Namespace, own: str) -> None:
     folder = replaced(root, "folder", FOLDER, label="distserver", path=path, **FOLDER_SETTINGS)
     for device in (own, *(device for device, _ in given.peers)):
         ET.SubElement(folder, "device", id=device)
-    for name, value in {**OPTIONS, "listenAddress": given.listen}.items():
+    limit = str(given.max_kib)
+    limits = {"maxSendKbps": limit, "maxRecvKbps": limit, "limitBandwidthInLan": "true"}
+    for name, value in {**OPTIONS, **limits, "listenAddress": given.listen}.items():
         put(part(root, "options"), name, value)
     put(part(root, "gui"), "address", given.gui)
 

@@ -16,6 +16,8 @@ from tests.protocol.arriving import files_of
 
 CONFIGURE = Path(__file__).parents[2] / "contrib" / "syncthing" / "configure.py"
 CONFIGURE_SECONDS, STOP_SECONDS, SYNC_SECONDS = 60.0, 30.0, 120.0
+MAX_KIB = 8192
+"""Copying is slow, so that who looks meanwhile sees a storage to which half an image has come."""
 
 
 @dataclass
@@ -39,6 +41,7 @@ class Node:
             "--storage": self.storage,
             "--listen": self.address,
             "--gui": f"127.0.0.1:{free_port()}",
+            "--max-kib": MAX_KIB,
         }
         arguments = [str(word) for option in options.items() for word in option]
         done = subprocess.run(
