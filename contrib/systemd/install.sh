@@ -20,14 +20,16 @@ units=(distserver.service distserver.socket distserver-import.service)
 is_running() { [ -z "$DESTDIR" ] && [ -d /run/systemd/system ]; }
 
 install_program() {
-    local target=$DESTDIR$PREFIX from=(-c constraints.txt .)
+    # Beside the old one, which stays in use if this fails; scripts name the place of later.
+    local new=$DESTDIR$PREFIX.new from=(-c constraints.txt .)
     [ -z "$WHEELS" ] || from=(--no-index --find-links "$WHEELS" distserver)
-    python3 -m venv --clear "$target"
-    "$target/bin/python" -m pip install --quiet --disable-pip-version-check "${from[@]}"
-    # The program will live at PREFIX, without DESTDIR.
-    [ -z "$DESTDIR" ] || sed -i "1s|$DESTDIR||" $(grep -lI "^#!$DESTDIR" "$target"/bin/*)
-    install -D -m 755 $here/import_images.py "$target/libexec/import_images.py"
-    install -D -m 644 -t "$target/share/doc" docs/guide/systemd.md
+    python3 -m venv --clear "$new"
+    "$new/bin/python" -m pip install --quiet --disable-pip-version-check "${from[@]}"
+    grep -lI -d skip "^#!$new/" "$new"/bin/* | xargs sed -i "1s|^#!$new/|#!$PREFIX/|"
+    install -D -m 755 $here/import_images.py "$new/libexec/import_images.py"
+    install -D -m 644 -t "$new/share/doc" docs/guide/systemd.md
+    rm -rf "$DESTDIR${PREFIX:?}"
+    mv "$new" "$DESTDIR$PREFIX"
     mkdir -p "$DESTDIR/usr/local/bin"
     ln -sfn "$PREFIX/bin/distserver" "$DESTDIR/usr/local/bin/distserver"
 }
@@ -49,9 +51,8 @@ install_setting() { # mode file
     [ -e "$target" ] || install -D -m "$1" "$here/$2" "$target"
 }
 
-# What the machine itself does at its next boot: its user, its directories.
+# Not for DESTDIR: there, boot makes the directories, and the first start the identity.
 set_up() {
-    systemd-sysusers "$lib/sysusers.d/distserver.conf"
     systemd-tmpfiles --create "$lib/tmpfiles.d/distserver.conf"
     if is_running; then systemctl daemon-reload; fi
     if ! runuser -u distserver -- "$PREFIX/bin/distserver" init; then
@@ -61,19 +62,22 @@ set_up() {
     fi
 }
 
-enable() {
-    systemctl enable distserver.service
-    if is_running; then systemctl restart distserver.service; fi
+start_or_say() {
+    if [ "${ENABLE:-}" = 1 ]; then
+        systemctl --root="$DESTDIR/" enable distserver.service
+        if is_running; then systemctl restart distserver.service; fi
+        return
+    fi
+    if is_running; then systemctl try-restart distserver.service; fi
+    echo "Installed. To serve now and at each boot: systemctl enable --now distserver"
 }
 
 install_all() {
     install_program
     install_units
-    [ -n "$DESTDIR" ] && echo "Installed below $DESTDIR." && return
-    set_up
-    if [ "${ENABLE:-}" = 1 ]; then enable; else
-        echo "Installed. To serve now and at each boot: systemctl enable --now distserver"
-    fi
+    systemd-sysusers --root="$DESTDIR/" "$lib/sysusers.d/distserver.conf"
+    if [ -z "$DESTDIR" ]; then set_up; fi
+    start_or_say
 }
 
 uninstall_all() {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 from collections.abc import Callable
+from functools import partial
 
 from tests.components.require import require
 from tests.drills.boot import Machine
-from tests.faults.images import assert_pulls, live, make_image, push
+from tests.faults.images import assert_pulls, live, make_image, push, push_blob
 from tests.live import wait_for
 
 IMAGE = make_image("guide")
@@ -38,6 +40,22 @@ def test_a_storage_elsewhere_and_a_password(start: Start) -> None:
     pid = machine.show("distserver", "MainPID")
     read = f"/proc/{pid}/root/run/credentials/distserver.service/hub"
     assert machine.run(*AS_SERVICE, "cat", read) == "secret\n"
+
+
+def test_other_nodes_may_pull_and_users_push(start: Start) -> None:
+    machine = start()
+    machine.wait_until_up()
+    settings = machine.root / "etc/distserver/config.toml"
+    text = settings.read_text().replace('listen = "127.0.0.1', 'listen = "0.0.0.0')
+    settings.write_text(text.replace("# users_file", "users_file"))
+    add = "echo secret | distserver user add alice --password-stdin"
+    machine.run("sh", "-c", add)
+    machine.run("systemctl", "restart", "distserver")
+    wait_for(machine.serves, 30, "answer")
+    call, alice = live(machine.server), base64.b64encode(b"alice:secret").decode()
+    assert push_blob(call, "a/b", IMAGE.layer).status == 401
+    as_alice = partial(call, Authorization=f"Basic {alice}")
+    assert push_blob(as_alice, "a/b", IMAGE.layer).status == 201
 
 
 def test_syncthing_runs_as_a_service(start: Start) -> None:

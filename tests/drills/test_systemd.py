@@ -5,11 +5,12 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.counts import count
-from tests.drills.boot import Machine
+from tests.drills.boot import Machine, machine
 from tests.faults.images import (
     assert_pulls,
     live,
@@ -197,6 +198,25 @@ def test_uninstalling_keeps_the_data(start: Start) -> None:
     wait_for(machine.serves, 30, "answer")
     _assert_pulls(machine)
     assert settings.read_text().endswith("# mine\n")
+
+
+def test_a_machine_is_prepared_before_it_boots(
+    start: Start, tmp_path: Path, shares: dict[str, Path]
+) -> None:
+    """With DESTDIR: what is written below it is put over a machine that has never run."""
+    workshop = start()
+    workshop.wait_until_up()
+    image = "/mnt/image"
+    workshop.run("mkdir", "-p", f"{image}/etc")
+    workshop.run("cp", "/etc/passwd", "/etc/group", "/etc/shadow", f"{image}/etc/")
+    make = ("make", "-C", "/source", "install-systemd", "WHEELS=/wheels", "ENABLE=1")
+    workshop.run(*make, f"DESTDIR={image}")
+    workshop.cut_power()
+    with machine(tmp_path / "prepared", workshop.written / image[1:], shares=shares) as prepared:
+        prepared.boot()
+        wait_for(prepared.serves, 30, "answer")
+        _push(prepared)
+        _assert_pulls(prepared)
 
 
 def _push(machine: Machine) -> None:
