@@ -41,11 +41,11 @@ test-upstreams: $(READY) $(TOOLS) ## Each fault of an upstream, with real client
 test-links: $(READY) $(TOOLS) ## Bad links, one fetch for many, offline, full or lost storage; TEST_COUNTS=full
 	$(PYTEST) tests/links
 
+test-drills: $(READY) $(TOOLS) ## What operators do, end to end; machines that boot; nodes with Syncthing; root
+	$(PYTEST) tests/drills
+
 bench: $(READY) $(TOOLS) ## Speed against nginx, distribution v3 and docker-registry, as ratios of one run
 	PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m tests.bench.run
-
-test-drills: $(READY) $(TOOLS) ## Whole machines: boots with systemd, power cuts, replicated directories; root, Debian
-	$(PYTEST) tests/drills
 
 acceptance: $(READY) $(TOOLS) ## Every table at full counts; records figures for docs/promises.md
 	TEST_COUNTS=full $(MAKE) test conformance test-clients test-faults test-upstreams test-links test-drills promises

@@ -19,7 +19,7 @@ from distserver.api.recent import Recent
 from distserver.config import DEFAULT_STORAGE, Config, is_loopback, load
 from distserver.metrics import Metrics, metrics_directory
 from distserver.proxy.namespaces import Namespaces
-from distserver.proxy.registry import proxied
+from distserver.proxy.registry import Proxied, proxied
 from distserver.proxy.status import Status
 from distserver.proxy.upstream import silence
 from distserver.proxy.upstream.connect import connector, upstreams_of
@@ -33,9 +33,12 @@ OWN_NAME = "distserver.internal"
 
 
 def create_server_app(config: Config) -> Flask:
-    """Make the application of a server of several processes: they count, and switch, together."""
+    """Make the application of a server of several processes: they count, and switch, together.
+
+    Raises: ConfigError.
+    """
     Mode(Path(config.state), config.mode).announce()
-    return create_app(config, Metrics(metrics_directory(config)))
+    return create_app(config, Metrics(metrics_directory()))
 
 
 def create_app(config: Config | None = None, metrics: Metrics | None = None) -> Flask:
@@ -49,15 +52,12 @@ def create_app(config: Config | None = None, metrics: Metrics | None = None) -> 
     if config is None:
         return create_server_app(load(environ=os.environ).config)
     metrics = metrics or Metrics()
-    upstreams, mode = upstreams_of(config), Mode(Path(config.state), config.mode)
-    connect = connector(config, mode, metrics)
-    alarm = metrics.corrupt.labels(config.storage[0]).inc
-    held = local_registry(open_storage(config), config.manifest_cache_bytes, lambda _: alarm())
-    made = proxied(held, upstreams, connect, config, mode, metrics)
+    mode = Mode(Path(config.state), config.mode)
+    made = open_proxied(config, mode, metrics)
     registry = made.registry
     app = Flask("distserver", static_folder=None, template_folder="api/templates")
-    own = (*config.names, OWN_NAME)
-    app.wsgi_app = Namespaces(app.wsgi_app, upstreams, own)  # type: ignore[method-assign]
+    names = Namespaces(app.wsgi_app, upstreams_of(config), own_names(config))
+    app.wsgi_app = names  # type: ignore[method-assign]
     app.extensions["distserver.probe"] = Probe(registry.backend)
     app.extensions["distserver.config"] = config
     app.extensions["distserver.metrics"] = metrics
@@ -73,6 +73,19 @@ def create_app(config: Config | None = None, metrics: Metrics | None = None) -> 
     app.extensions["distserver.before_exit"] = made.completer.stop
     create_api(app, registry, _access(config), config.deletes_enabled)
     return app
+
+
+def open_proxied(config: Config, mode: Mode, metrics: Metrics) -> Proxied:
+    """Open the registry that a server works with: what it lacks comes from the upstreams."""
+    connect = connector(config, mode, metrics)
+    alarm = metrics.corrupt.labels(config.storage[0]).inc
+    held = local_registry(open_storage(config), config.manifest_cache_bytes, lambda _: alarm())
+    return proxied(held, upstreams_of(config), connect, config, mode, metrics)
+
+
+def own_names(config: Config) -> frozenset[str]:
+    """The hosts that mean this server in images' names."""
+    return frozenset(name.lower() for name in (*config.names, OWN_NAME))
 
 
 def open_registry(config: Config) -> Registry:

@@ -15,6 +15,7 @@ from distserver.api.health import Probe
 from distserver.metrics import gauge
 from distserver.proxy.status import Status, ago
 from distserver.proxy.upstream.mode import MODES
+from distserver.proxy.upstream.table import label_of
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -89,7 +90,7 @@ def _of_upstreams(status: Status) -> Iterator[Metric]:
     up: dict[str, bool] = {}
     contact: dict[str, float] = {}
     for standing in status.standings():
-        name, age = standing.upstream, standing.contact_age
+        name, age = label_of(standing.upstream), standing.contact_age
         if standing.up is not None:
             up[name] = up.get(name, False) or standing.up
         if age is not None:

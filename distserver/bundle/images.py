@@ -47,7 +47,7 @@ def parse_image(text: str, upstreams: Upstreams, own: frozenset[str] = frozenset
     named, _, digest = text.partition("@")
     path, _, tag = named.rpartition(":") if ":" in named.rpartition("/")[2] else (named, "", "")
     host, _, rest = path.partition("/")
-    if not _is_host(host) or not rest:
+    if not rest or not (is_host(host) or upstreams.find(host)):
         host, rest = DOCKER_HUB, path
     return Image(
         _here(host, rest, upstreams, own),
@@ -56,8 +56,8 @@ def parse_image(text: str, upstreams: Upstreams, own: frozenset[str] = frozenset
     )
 
 
-def _is_host(component: str) -> bool:
-    """Docker's rule: a dot, a port, or localhost."""
+def is_host(component: str) -> bool:
+    """Whether the first component of a name is a host. Docker's rule: a dot, a port, localhost."""
     return "." in component or ":" in component or component == "localhost"
 
 

@@ -7,7 +7,7 @@ import logging
 import click
 
 from distserver import __version__
-from distserver.cli import inspect, serve, storage, upstreams, users
+from distserver.cli import doctor, inspect, nodes, preload, serve, storage, upstreams, users
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -30,11 +30,14 @@ for command in (
     storage.init,
     storage.check_storage,
     storage.config,
+    preload.preload,
     inspect.ls,
     inspect.rm,
     inspect.verify,
     upstreams.upstreams,
     upstreams.mode,
     users.user,
+    nodes.node_config,
+    doctor.doctor,
 ):
     main.add_command(command)

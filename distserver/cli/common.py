@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import os
+import pwd
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
 
 from backends.errors import StorageError
-from distserver.config import ConfigError, load
+from distserver.config import Config, ConfigError, load
 from distserver.oci.errors import RegistryError
 
 Command = Callable[..., Any]
@@ -42,6 +44,24 @@ def configured(*flags: str) -> Callable[[Command], Command]:
         return run
 
     return decorate
+
+
+def require_owner(config: Config) -> None:
+    """Refuse to write as root into a storage or state of another user, who could not use it then.
+
+    Raises: ClickException.
+    """
+    for place in (config.storage[0], config.state):
+        path = Path(place)
+        owner = path.stat().st_uid if path.exists() else 0
+        if owner and os.geteuid() == 0:
+            try:
+                name = pwd.getpwuid(owner).pw_name
+            except KeyError:
+                name = f"#{owner}"
+            raise click.ClickException(
+                f"{path} belongs to {name}: run this as that user (sudo -u '{name}' …)"
+            )
 
 
 @contextmanager

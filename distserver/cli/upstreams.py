@@ -22,7 +22,8 @@ BACK = "configured"
 def upstreams(loaded: Loaded, everything: bool, as_json: bool) -> None:
     """Show how each upstream stands: whether it answers, its last contact, its last error.
 
-    Those that are configured or were asked at least once. Works beside a running server: it reads
+    Those that are configured or were asked at least once; of *.pkg.dev and *.gcr.io those that are
+    configured or answered at least once. Works beside a running server: it reads
     what that left in the state directory.
 
     \b

@@ -4,7 +4,8 @@
     namespaces   the one name that a repository has here, however a client spells it
     sources      who may be asked for a repository, and what clients are told
     freshness    when a held tag was last validated
-    completion   knows what is whole; begun what is not, completer brings the rest of it
+    completion   knows what is whole; begun what is not; bringing brings the rest of it,
+                 completer does so in the background
     upstream     asks an upstream
     fetching     brings a blob from one, once for everybody
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from distserver.oci.digests import Digest
 from distserver.oci.errors import DigestInvalid
 from distserver.oci.manifests import Manifest
+from distserver.proxy.replace import replace
 
 log = logging.getLogger(__name__)
 
@@ -51,27 +52,36 @@ class Begun:
             return
         sizes = {str(blob.digest): blob.size for blob in manifest.blobs}
         task = Task(name, str(digest), sizes, signatures, time.time())
-        new = path.with_suffix(".new")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            new.write_text(json.dumps(asdict(task)))
-            new.replace(path)
+            replace(path, json.dumps(asdict(task)).encode())
         except OSError as exc:
             log.warning("%s@%s is not completed in the background: %s", name, digest, exc)
+
+    def remove(self, name: str, digest: Digest) -> None:
+        """Forget an image: it is whole."""
+        try:
+            self._path(name, str(digest)).unlink(missing_ok=True)
+        except OSError as exc:
+            log.warning("%s@%s is looked at again in the background: %s", name, digest, exc)
 
     def paths(self) -> list[Path]:
         """Return the tasks' files, those of one repository together. Raises: OSError."""
         return sorted(self.directory.glob("*/*/*.json"))
 
     def read(self, path: Path) -> Task | None:
-        """Read a task; None for one that is gone, damaged, or too old."""
+        """Read a task; None for one that is gone, damaged, or too old. Raises: OSError."""
         task = _read(path)
         return task if task and time.time() - task.since < MAX_AGE_SECONDS else None
 
     def size_of(self, name: str, digest: Digest) -> int | None:
         """What the begun manifests of a repository say of a blob's size; None = nothing."""
-        tasks = filter(None, map(_read, self._path(name, "").parent.glob("*.json")))
-        return next((t.sizes[str(digest)] for t in tasks if str(digest) in t.sizes), None)
+        try:
+            tasks = filter(None, map(_read, self._path(name, "").parent.glob("*.json")))
+            return next((t.sizes[str(digest)] for t in tasks if str(digest) in t.sizes), None)
+        except OSError as exc:
+            log.warning("what is said of the size of %s cannot be read: %s", digest, exc)
+            return None
 
     def _path(self, name: str, digest: str) -> Path:
         repository = hashlib.sha256(name.encode()).hexdigest()[:32]
@@ -85,11 +95,14 @@ def upstream_of(path: Path) -> str:
 
 
 def _read(path: Path) -> Task | None:
-    """Read a task; None for what is gone or damaged."""
+    """Read a task; None for what is gone or damaged.
+
+    Raises: OSError; the task may be good, and is read again later.
+    """
     try:
         with path.open() as file:
             task = Task(**json.loads(file.read(MAX_BYTES)))
         Digest.parse(task.digest)
-    except (OSError, ValueError, TypeError, DigestInvalid):
+    except (FileNotFoundError, ValueError, TypeError, DigestInvalid):
         return None
     return task

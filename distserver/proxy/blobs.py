@@ -21,7 +21,6 @@ from distserver.registry.blobs import Blobs, Found
 
 log = logging.getLogger(__name__)
 
-ASK_SECONDS = 5.0
 Here = BlobUnknown | StorageError
 
 
@@ -57,7 +56,8 @@ class ProxiedBlobs(Blobs):
         except (BlobUnknown, StorageError) as here:
             source = self._source(name, here)
             try:
-                return _size_there(source, digest)
+                with self._flights.seat():
+                    return _size_there(source, digest)
             except UpstreamError as exc:
                 raise told(exc, here) from exc
 
@@ -113,7 +113,8 @@ class ProxiedBlobs(Blobs):
                 return
         except StorageError as exc:
             log.debug("the upstream decides who may read %s: %s", digest, exc)
-        _size_there(source, digest)
+        with self._flights.seat():
+            _size_there(source, digest)
         try:
             self.record(name, digest)
         except StorageError as exc:
@@ -129,4 +130,4 @@ class ProxiedBlobs(Blobs):
 
 def _size_there(source: Source, digest: Digest) -> int:
     """Size of a blob that the upstream serves to us from that repository. Raises: UpstreamError."""
-    return source.uplink.ask(lambda r: r.blob_size(source.repository, digest), ASK_SECONDS)
+    return source.uplink.ask(lambda r: r.blob_size(source.repository, digest))

@@ -15,24 +15,15 @@ from pathlib import Path
 
 from backends.errors import StorageError
 from distserver.oci.digests import Digest
-from distserver.oci.errors import Denied, ManifestUnknown, RegistryError, ServiceUnavailable
+from distserver.oci.errors import ManifestUnknown, RegistryError
 from distserver.oci.manifests import Manifest, parse_manifest
-from distserver.oci.names import Tag
 from distserver.proxy.background import Jobs
-from distserver.proxy.begun import Begun, Task, upstream_of
-from distserver.proxy.completion import members, signature_tags
-from distserver.proxy.fetching.flights import Flights
+from distserver.proxy.begun import Task, upstream_of
+from distserver.proxy.bringing import Bringing
+from distserver.proxy.completion import members
 from distserver.proxy.fetching.room import NoRoom
-from distserver.proxy.manifests import ProxiedManifests
-from distserver.proxy.referrers import ProxiedReferrers
-from distserver.proxy.sources import Source, Sources
-from distserver.proxy.upstream.errors import (
-    UpstreamCorrupt,
-    UpstreamError,
-    UpstreamOffline,
-    UpstreamPage,
-)
-from distserver.registry.blobs import Blobs
+from distserver.proxy.sources import Source
+from distserver.proxy.upstream.errors import UpstreamCorrupt, UpstreamError, UpstreamOffline
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +35,7 @@ SWEEP_SECONDS = 3600.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 30.0
 CORRUPT_PAUSE_SECONDS = 600.0
 """Wrong bytes may be gigabytes: nobody asks for them again and again over a thin link."""
+FORESEEN = (UpstreamError, NoRoom, StorageError, RegistryError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,31 +50,18 @@ class Try:
 FIRST_TRY = Try(0.0, 0.0, "")
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What completing needs.
+class Completer:
+    """Looks for what was begun, and works on it until it is whole.
 
-    blobs      what is held; asks no upstream
-    manifests  fetch what they lack
     platforms  of an index, the members for these come too
     sweep      removes what is too old in the state directory
     """
 
-    begun: Begun
-    sources: Sources
-    flights: Flights
-    blobs: Blobs
-    manifests: ProxiedManifests
-    referrers: ProxiedReferrers
-    platforms: Collection[str]
-    sweep: Callable[[], None]
-
-
-class Completer:
-    """Looks for what was begun, and works on it until it is whole."""
-
-    def __init__(self, work: Work) -> None:
-        self._work = work
+    def __init__(
+        self, bringing: Bringing, platforms: Collection[str], sweep: Callable[[], None]
+    ) -> None:
+        self._bringing, self._platforms, self._sweep = bringing, platforms, sweep
+        self._begun = bringing.begun
         self._jobs: dict[str, Jobs[None]] = defaultdict(partial(Jobs, "complete", PARALLEL))
         self._tries: dict[Path, Try] = {}
         self._swept = 0.0
@@ -104,13 +83,15 @@ class Completer:
                         self._look()
             except OSError as exc:
                 log.warning("nothing is completed in the background: %s", exc)
+            except Exception:  # the thread would end, and nothing ever be completed again
+                log.exception("nothing is completed in the background, by a fault of ours")
             self._stopped.wait(ELECT_SECONDS)
 
     @contextmanager
     def _election(self) -> Iterator[bool]:
         """Become the process of the node that completes; the kernel ends that with the process."""
-        self._work.begun.directory.mkdir(parents=True, exist_ok=True)
-        with (self._work.begun.directory / "lock").open("w") as file:
+        self._begun.directory.mkdir(parents=True, exist_ok=True)
+        with (self._begun.directory / "lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -120,7 +101,7 @@ class Completer:
 
     def _look(self) -> None:
         """Start what is due, as much as may run at once. Raises: OSError."""
-        paths = self._work.begun.paths()
+        paths = self._begun.paths()
         self._tries = {path: self._tries[path] for path in paths if path in self._tries}
         now = time.monotonic()
         for path in paths:
@@ -129,27 +110,35 @@ class Completer:
                 self._jobs[upstream_of(path)].start(path, partial(self._try, path))
         if now > self._swept + SWEEP_SECONDS:
             self._swept = now
-            self._work.sweep()
+            self._sweep()
 
     def _try(self, path: Path) -> None:
         """Work on one task; where that fails, put it off."""
-        task = self._work.begun.read(path)
-        source = task and self._work.sources.of(task.name)
+        task = None
         try:
-            if task and source:
-                self._complete(task, source)
-                log.info("complete: %s@%s", task.name, task.digest)
+            if task := self._begun.read(path):
+                self._finish(task)
+            path.unlink(missing_ok=True)
+        except Exception as exc:  # what nobody foresaw too: else the next look tries it again
+            self._put_off(path, task, exc)
+
+    def _finish(self, task: Task) -> None:
+        source = self._bringing.sources.of(task.name)
+        if source is None:
+            return
+        try:
+            self._complete(task, source)
+            log.info("complete: %s@%s", task.name, task.digest)
         except ManifestUnknown as exc:
             log.info("not completed, it is not here any more: %s", exc.detail)
-        except (UpstreamError, NoRoom, StorageError, RegistryError) as exc:
-            self._put_off(path, task, exc)
-            return
-        path.unlink(missing_ok=True)
 
     def _put_off(self, path: Path, task: Task | None, error: Exception) -> None:
         last = self._tries.get(path, FIRST_TRY)
-        if task and str(error) != last.error:
-            log.info("%s@%s is not complete yet: %s", task.name, task.digest, error)
+        if str(error) != last.error:
+            name = f"{task.name}@{task.digest}" if task else path
+            fault = None if isinstance(error, FORESEEN) else error
+            level = logging.ERROR if fault else logging.INFO
+            log.log(level, "%s is not complete yet: %s", name, error, exc_info=fault)
         pause = min(max(2 * last.pause, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
         if isinstance(error, UpstreamOffline):
             pause = FIRST_PAUSE_SECONDS
@@ -158,35 +147,22 @@ class Completer:
         self._tries[path] = Try(time.monotonic() + pause, pause, str(error))
 
     def _complete(self, task: Task, source: Source) -> None:
-        work, digest = self._work, Digest.parse(task.digest)
-        stored = work.manifests.held(task.name, digest)
+        manifests, digest = self._bringing.manifests, Digest.parse(task.digest)
+        stored = manifests.held(task.name, digest)
         manifest = parse_manifest(stored.data, stored.media_type)
         self._bring_blobs(task.name, source, manifest)
-        for child in members(manifest, work.platforms):
-            work.manifests.get(task.name, child.digest)
+        for child in members(manifest, self._platforms):
+            manifests.get(task.name, child.digest)
         if task.signatures:
-            self._bring_signatures(task.name, digest)
+            self._bringing.signatures(task.name, digest)
 
     def _bring_blobs(self, name: str, source: Source, manifest: Manifest) -> None:
         """Bring what can be brought, and only then raise what hindered the rest."""
         failure: UpstreamError | NoRoom | None = None
         for blob in manifest.blobs:
             try:
-                if not self._work.blobs.has(name, blob.digest):
-                    wanted = source.wanted(blob.digest, blob.size, background=True)
-                    self._work.flights.finish(wanted)
+                self._bringing.blob(source, name, blob)
             except (UpstreamError, NoRoom) as exc:
                 failure = failure or exc
         if failure:
             raise failure
-
-    def _bring_signatures(self, name: str, digest: Digest) -> None:
-        for tag in signature_tags(digest):
-            try:
-                self._work.manifests.get(name, Tag(tag))
-            except (ManifestUnknown, Denied) as exc:
-                log.debug("no %s: %s", tag, exc.message)
-            except ServiceUnavailable as exc:
-                if not isinstance(exc.__cause__, UpstreamPage):
-                    raise
-        self._work.referrers.bring(name, digest)

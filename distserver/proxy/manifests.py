@@ -6,20 +6,19 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
-from functools import partial
 
 from backends.errors import StorageError
 from distserver.metrics import Metrics
 from distserver.oci.digests import Digest
-from distserver.oci.errors import ManifestUnknown, NotArrived, RegistryError
-from distserver.oci.manifests import Manifest, parse_manifest
+from distserver.oci.errors import ManifestUnknown, RegistryError
+from distserver.oci.manifests import parse_manifest
 from distserver.oci.names import Tag
 from distserver.oci.references import Reference
 from distserver.proxy.background import Jobs
 from distserver.proxy.completion import Completion
 from distserver.proxy.freshness import Freshness
 from distserver.proxy.memory import Memory
-from distserver.proxy.sources import Source, Sources, told
+from distserver.proxy.sources import Seat, Source, Sources, told
 from distserver.proxy.upstream.errors import (
     UpstreamAbsent,
     UpstreamBusy,
@@ -31,12 +30,16 @@ from distserver.proxy.upstream.mode import OFFLINE, ONLINE, PREFER_CACHE, Mode
 from distserver.proxy.upstream.registry import Fetched
 from distserver.proxy.upstream.uplink import ASK_SECONDS, Question
 from distserver.registry import Registry
-from distserver.registry.manifests import Manifests, Pushed, StoredManifest
+from distserver.registry.manifests import Pushed, StoredManifest
+from distserver.registry.pulled import PulledManifests
 
 log = logging.getLogger(__name__)
 
 REVALIDATE_SECONDS = 2.0
 """How long a client waits for a tag's validation; it goes on without him."""
+HOPE_SECONDS = 8.0
+"""How long a client waits to hear whether an upstream can bring what an image lacks: over 600 ms of
+latency a connection, TLS and a token take six."""
 ABSENT_SECONDS = 10.0
 BACKGROUND_SECONDS = 300.0
 """In the mode prefer-cache a tag is asked for in the background, this seldom at least."""
@@ -52,9 +55,10 @@ class Parts:
     freshness: Freshness
     mode: Mode
     metrics: Metrics
+    seat: Seat
 
 
-class ProxiedManifests(Manifests):
+class ProxiedManifests(PulledManifests):
     """By digest and held: answered at once. By tag: validated by its upstream now and then.
 
     Whatever hinders the validation, the held copy is served, and says that it is stale.
@@ -71,7 +75,7 @@ class ProxiedManifests(Manifests):
         )
         self._sources, self._completion = parts.sources, parts.completion
         self._freshness, self._mode = parts.freshness, parts.mode
-        self._counted = parts.metrics
+        self._counted, self._seat = parts.metrics, parts.seat
         self._jobs: Jobs[StoredManifest] = Jobs("manifest", MAX_JOBS)
         self._absent: Memory[tuple[str, Reference], bool] = Memory(4096, ABSENT_SECONDS)
 
@@ -91,12 +95,7 @@ class ProxiedManifests(Manifests):
         if isinstance(reference, Tag):
             held = self._validated(source, name, reference, held)
         self._count(reference, "stale" if held.warning else "hit")
-        try:
-            return self._offered(source, name, held)
-        except RegistryError:
-            if older := self._older(name, reference):
-                return older
-            raise
+        return self._offered(source, name, reference, held)
 
     def put(
         self,
@@ -116,23 +115,33 @@ class ProxiedManifests(Manifests):
         """See Manifests.held. Asks no upstream."""
         return super().held(name, reference)
 
-    def _offered(self, source: Source, name: str, held: StoredManifest) -> StoredManifest:
+    def follow(self, name: str, tag: Tag, stored: StoredManifest, validated: bool) -> None:
+        """Let a tag that was not pushed here name a held manifest.
+
+            validated  its upstream says so now
+        Raises: Full, Unavailable.
+        """
+        self.keep(
+            name, stored.digest, stored.data, parse_manifest(stored.data, stored.media_type), [tag]
+        )
+        if validated:
+            self._freshness.validated(name, tag)
+
+    def _offered(
+        self, source: Source, name: str, reference: Reference, held: StoredManifest
+    ) -> StoredManifest:
         """The manifest, if its content is here or can come: podman never changes mirror after it.
 
+        A tag that moved to what does not come names what it named before.
         Raises: ManifestUnknown, Denied, ServiceUnavailable.
         """
         if self._completion.is_complete(name, held):
             return held
-        manifest, digest = _parsed(held), held.digest
-        self._completion.begin(source, name, digest, manifest)
         try:
-            source.uplink.require_online()
-            if hindrance := self._completion.hindrance(source, name, manifest):
-                raise UpstreamUnavailable(hindrance)
-            if not source.uplink.answers():
-                question: Question[Digest | None] = lambda r: r.resolve(source.repository, digest)  # noqa: E731
-                source.uplink.ask(question, REVALIDATE_SECONDS)
+            self._require_hope(source, name, held)
         except UpstreamError as exc:
+            if isinstance(reference, Tag) and (whole := self._whole_before(name, reference)):
+                return replace(whole, warning=f"stale: {exc.reason}")
             raise told(exc, ManifestUnknown("held without all its layers")) from exc
         return held
 
@@ -142,20 +151,26 @@ class ProxiedManifests(Manifests):
             return True
         return super()._is_here(name, stored)
 
-    def _older(self, name: str, reference: Reference) -> StoredManifest | None:
-        """The newest version of a tag that is complete here, for when a newer one cannot come."""
-        if not isinstance(reference, Tag):
-            return None
+    def _require_hope(self, source: Source, name: str, held: StoredManifest) -> None:
+        """Let what the manifest lacks be brought. Raises: UpstreamError if it will not come now."""
+        manifest, digest = parse_manifest(held.data, held.media_type), held.digest
         try:
-            return self._by_tag(name, reference, partial(self._is_complete, name))
-        except (ManifestUnknown, NotArrived):
-            return None
+            self._completion.begin(source, name, digest, manifest)
+            hindrance = self._completion.hindrance(source, name, manifest)
+        except OSError as exc:
+            log.warning("what %s@%s lacks is not remembered: %s", name, digest, exc)
+            hindrance = None
+        source.uplink.require_online()
+        if hindrance:
+            raise UpstreamUnavailable(hindrance)
+        if not source.uplink.answers():
+            question: Question[Digest | None] = lambda r: r.resolve(source.repository, digest)  # noqa: E731
+            with self._seat():
+                source.uplink.ask_soon((name, digest), question, HOPE_SECONDS)
 
-    def _is_complete(self, name: str, digest: Digest, record: str) -> bool:
-        try:
-            return self._completion.is_complete(name, self._by_record(name, digest, record))
-        except ManifestUnknown:
-            return False
+    def _whole_before(self, name: str, tag: Tag) -> StoredManifest | None:
+        whole = (old for old in self.earlier(name, tag) if self._completion.is_complete(name, old))
+        return next(whole, None)
 
     def _validated(
         self, source: Source, name: str, tag: Tag, held: StoredManifest
@@ -165,12 +180,13 @@ class ProxiedManifests(Manifests):
             ttl = max(ttl, BACKGROUND_SECONDS)
         if mode == OFFLINE or self._freshness.is_fresh(name, tag, ttl):
             return held
-        job = self._jobs.start((name, tag), lambda: self._revalidate(source, name, tag, held))
+        job = self._jobs.start((name, tag), lambda: self._revalidate(source, name, tag, held, ttl))
         if mode != ONLINE:
             return held
         patient = source.uplink.worth_waiting_for()
         try:
-            return _result(job, REVALIDATE_SECONDS if patient else 0.0)
+            with self._seat():
+                return _result(job, REVALIDATE_SECONDS if patient else 0.0)
         except UpstreamError as exc:
             if isinstance(exc, UpstreamLate) and patient:
                 source.uplink.overran()
@@ -181,14 +197,16 @@ class ProxiedManifests(Manifests):
             return replace(held, warning=f"stale: {exc.reason}")
 
     def _revalidate(
-        self, source: Source, name: str, tag: Tag, held: StoredManifest
+        self, source: Source, name: str, tag: Tag, held: StoredManifest, ttl: float
     ) -> StoredManifest:
         """Ask the upstream for the tag, however long it takes, and keep what it says."""
+        if self._freshness.is_fresh(name, tag, ttl):  # somebody else's question just ended
+            return super().get(name, tag)
         try:
             now = source.uplink.ask(lambda r: r.resolve(source.repository, tag))
         except UpstreamAbsent:
             if source.upstream.honour_deletes:
-                self._tags.delete(name, tag)
+                self.drop(name, tag, held.digest)
             raise
         if now == held.digest:
             self._freshness.validated(name, tag)
@@ -211,7 +229,8 @@ class ProxiedManifests(Manifests):
                 (name, reference),
                 lambda: self._keep(source, name, reference, self._ask(source, reference)),
             )
-            return _result(job, 2 * ASK_SECONDS)
+            with self._seat():
+                return _result(job, 2 * ASK_SECONDS)
         except UpstreamError as exc:
             if isinstance(exc, UpstreamAbsent):
                 self._absent.set((name, reference), True)
@@ -259,7 +278,3 @@ def _result(job: Future[StoredManifest] | None, seconds: float) -> StoredManifes
     if not wait([job], seconds).done:
         raise UpstreamLate("the upstream has not answered yet")
     return job.result()
-
-
-def _parsed(held: StoredManifest) -> Manifest:
-    return parse_manifest(held.data, held.media_type)

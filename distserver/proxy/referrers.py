@@ -1,23 +1,25 @@
 """Referrers that an upstream knows: a Referrers around a Referrers.
 
 What the upstream lists is pulled, so that what is listed here is held here. An upstream that cannot
-be asked is never told as "there are none": of a signature that is an answer.
+be asked is never told as "there are none": of a signature that is an answer. Offline, what is held
+is all there is.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from typing import Any
 
+from backends.errors import StorageError
 from distserver.oci.digests import Digest
-from distserver.oci.errors import Denied, ManifestUnknown
+from distserver.oci.errors import Denied, ManifestUnknown, RegistryError
 from distserver.oci.references import fallback_tag
 from distserver.proxy.background import Jobs
 from distserver.proxy.freshness import Freshness
 from distserver.proxy.manifests import ProxiedManifests
-from distserver.proxy.sources import Source, Sources, told
+from distserver.proxy.sources import Seat, Source, Sources, told
 from distserver.proxy.upstream.errors import (
     UpstreamAbsent,
     UpstreamError,
@@ -46,10 +48,11 @@ class ProxiedReferrers(Referrers):
         sources: Sources,
         freshness: Freshness,
         mode: Mode,
+        seat: Seat,
     ) -> None:
         super().__init__(registry.backend, registry.manifests)
         self._pulled, self._sources = manifests, sources
-        self._freshness, self._mode = freshness, mode
+        self._freshness, self._mode, self._seat = freshness, mode, seat
         self._jobs: Jobs[None] = Jobs("referrers", 64)
 
     def list(self, name: str, subject: Digest, after: str = "") -> Iterator[dict[str, Any]]:
@@ -58,6 +61,10 @@ class ProxiedReferrers(Referrers):
         if source and not after:
             self._refresh(source, name, subject)
         return super().list(name, subject, after)
+
+    def held(self, name: str, subject: Digest) -> Iterator[Digest]:
+        """Yield what is held. Asks no upstream. Raises: StorageError."""
+        return (Digest.parse(entry["digest"]) for entry in super().list(name, subject))
 
     def bring(self, name: str, subject: Digest) -> None:
         """Pull what the upstream lists now. Raises: UpstreamError, RegistryError, StorageError."""
@@ -75,13 +82,14 @@ class ProxiedReferrers(Referrers):
         if known and mode != ONLINE:
             return
         try:
-            if job is None or not wait([job], KNOWN_SECONDS if known else UNKNOWN_SECONDS).done:
-                raise UpstreamUnavailable("the upstream has not answered yet")
-            job.result()
-        except UpstreamError as exc:
-            if not known:
+            with self._seat():
+                _await(job, KNOWN_SECONDS if known else UNKNOWN_SECONDS)
+        except (UpstreamError, RegistryError, StorageError) as exc:
+            if not known and isinstance(exc, UpstreamError):
                 raise told(exc, ManifestUnknown()) from exc
-            log.info("referrers of %s@%s as they are held: %s", name, subject, exc.reason)
+            if not known:
+                raise
+            log.info("referrers of %s@%s as they are held: %s", name, subject, exc)
 
     def _bring(self, source: Source, name: str, subject: Digest) -> None:
         try:
@@ -102,6 +110,12 @@ class ProxiedReferrers(Referrers):
         except (ManifestUnknown, Denied):
             return set()
         return self._from_fallback_tag(name, subject)
+
+
+def _await(job: Future[None] | None, seconds: float) -> None:
+    if job is None or not wait([job], seconds).done:
+        raise UpstreamUnavailable("the upstream has not answered yet")
+    job.result()
 
 
 def _what(subject: Digest) -> str:

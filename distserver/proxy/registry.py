@@ -9,7 +9,8 @@ from distserver.config import Config
 from distserver.metrics import Metrics
 from distserver.proxy.begun import Begun
 from distserver.proxy.blobs import ProxiedBlobs
-from distserver.proxy.completer import Completer, Work
+from distserver.proxy.bringing import Bringing
+from distserver.proxy.completer import Completer
 from distserver.proxy.completion import Completion
 from distserver.proxy.fetching.flights import Flights
 from distserver.proxy.fetching.room import Room
@@ -18,6 +19,7 @@ from distserver.proxy.manifests import Parts, ProxiedManifests
 from distserver.proxy.referrers import ProxiedReferrers
 from distserver.proxy.sources import Connect, Sources
 from distserver.proxy.tags import ProxiedTags
+from distserver.proxy.upstream import breaker
 from distserver.proxy.upstream.mode import Mode
 from distserver.proxy.upstream.table import Upstreams
 from distserver.registry import Registry
@@ -25,9 +27,14 @@ from distserver.registry import Registry
 
 @dataclass(frozen=True, slots=True)
 class Proxied:
-    """A registry that fetches what it lacks, and what completes it in the background."""
+    """A registry that fetches what it lacks.
+
+    bringing   what brings the rest of an image at once
+    completer  what does so in the background
+    """
 
     registry: Registry
+    bringing: Bringing
     completer: Completer
 
 
@@ -51,22 +58,21 @@ def proxied(
     flights = Flights(registry.content, room, lambda: mode.offline, max(1, config.threads * 3 // 4))
     begun = Begun(state / "begun")
     completion = Completion(registry.blobs, registry.manifests, begun)
-    parts = Parts(sources, completion, freshness, mode, metrics)
+    parts = Parts(sources, completion, freshness, mode, metrics, flights.seat)
     manifests = ProxiedManifests(registry, config.manifest_cache_bytes, parts)
-    referrers = ProxiedReferrers(registry, manifests, sources, freshness, mode)
+    referrers = ProxiedReferrers(registry, manifests, sources, freshness, mode, flights.seat)
 
     def sweep() -> None:
         room.sweep()
         freshness.sweep()
+        breaker.sweep(state)
 
-    work = Work(
-        begun, sources, flights, registry.blobs, manifests, referrers, config.platforms, sweep
-    )
+    bringing = Bringing(sources, flights, registry.blobs, manifests, referrers, begun, freshness)
     wrapped = replace(
         registry,
         blobs=ProxiedBlobs(registry, sources, flights, begun, metrics),
         manifests=manifests,
         referrers=referrers,
-        tags=ProxiedTags(registry, sources),
+        tags=ProxiedTags(registry, sources, flights.seat),
     )
-    return Proxied(wrapped, Completer(work))
+    return Proxied(wrapped, bringing, Completer(bringing, config.platforms, sweep))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +26,11 @@ from distserver.proxy.upstream.table import Upstream, Upstreams
 from distserver.proxy.upstream.uplink import Uplink
 
 Connect = Callable[[Upstream], Uplink]
+Seat = Callable[[], AbstractContextManager[object]]
+"""Lets a client wait for an upstream, if there is room: some threads are kept for who does not."""
 RETRY_SECONDS = (5, 30)
-MAX_UPLINKS = 256
+MAX_MEMBERS = 64
+"""Members of one family that are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +66,9 @@ class Sources:
     def __init__(self, upstreams: Upstreams, connect: Connect, partials: Path) -> None:
         self._upstreams, self._connect, self._partials = upstreams, connect, partials
         self._lock = threading.Lock()
-        # Families have any number of members; one that is forgotten is connected to again.
-        self._uplinks: LRUCache[str, Uplink] = LRUCache(MAX_UPLINKS)
+        # A member of a family drives out another; one that is forgotten is connected to again.
+        self._uplinks: defaultdict[str, LRUCache[str, Uplink]]
+        self._uplinks = defaultdict(lambda: LRUCache(MAX_MEMBERS))
 
     def of(self, name: str) -> Source | None:
         """Return the source of a repository; None for one of our own, or one not allowed."""
@@ -71,8 +77,9 @@ class Sources:
             return None
         upstream, repository = found
         with self._lock:
-            uplink = self._uplinks.get(upstream.name) or self._connect(upstream)
-            self._uplinks[upstream.name] = uplink
+            uplinks = self._uplinks[upstream.family or upstream.name]
+            uplink = uplinks.get(upstream.name) or self._connect(upstream)
+            uplinks[upstream.name] = uplink
         return Source(uplink, repository, self._partials)
 
 

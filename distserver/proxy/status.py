@@ -14,7 +14,7 @@ from distserver.config import Config
 from distserver.proxy.begun import Begun
 from distserver.proxy.fetching.partial import Partial
 from distserver.proxy.fetching.room import Room
-from distserver.proxy.upstream.breaker import THRESHOLD, State, boot_id
+from distserver.proxy.upstream.breaker import DIRECTORY, THRESHOLD, State, boot_id
 from distserver.proxy.upstream.connect import breaker_of, upstreams_of
 from distserver.proxy.upstream.mode import Mode
 from distserver.proxy.upstream.table import Upstream
@@ -61,7 +61,10 @@ class Status:
         self._room = Room(self._state / "partial", config.partial_bytes, config.reserve_bytes)
 
     def standings(self, everything: bool = False) -> list[Standing]:
-        """Return how the upstreams stand: those configured or ever asked, or all known ones."""
+        """Return how the upstreams stand: those configured or ever asked, or all known ones.
+
+        Of families those that are configured or answered once.
+        """
         known = self._upstreams.known() if everything else self._upstreams.configured.values()
         found = {upstream.name: upstream for upstream in (*known, *self._asked())}
         return [
@@ -79,9 +82,14 @@ class Status:
         return len(self._begun.paths())
 
     def _asked(self) -> Iterator[Upstream]:
-        for path in (self._state / "upstreams").glob("*/"):
-            if upstream := self._upstreams.find(path.name):
+        for path in (self._state / DIRECTORY).glob("*/"):
+            upstream = self._upstreams.find(path.name)
+            if upstream and (not upstream.family or self._met(upstream)):
                 yield upstream
+
+    def _met(self, upstream: Upstream) -> bool:
+        breakers = (breaker_of(self._state, upstream, url) for url in upstream.urls)
+        return any(breaker.state().contact for breaker in breakers)
 
 
 def _standing(upstream: Upstream, url: str, state: State) -> Standing:

@@ -6,8 +6,9 @@ import logging
 
 from distserver.oci.errors import NameUnknown
 from distserver.oci.names import Tag
-from distserver.proxy.sources import Sources, told
+from distserver.proxy.sources import Seat, Sources, told
 from distserver.proxy.upstream.errors import UpstreamAbsent, UpstreamError
+from distserver.proxy.upstream.uplink import Question
 from distserver.registry import Registry
 from distserver.registry.tags import Tags
 
@@ -20,9 +21,9 @@ KNOWN_SECONDS, UNKNOWN_SECONDS = 2.0, 20.0
 class ProxiedTags(Tags):
     """Lists what the upstream lists and what is held; resolves only what is held."""
 
-    def __init__(self, registry: Registry, sources: Sources) -> None:
+    def __init__(self, registry: Registry, sources: Sources, seat: Seat) -> None:
         super().__init__(registry.backend, registry.records)
-        self._sources = sources
+        self._sources, self._seat = sources, seat
 
     def names(self, name: str) -> set[Tag]:
         """See Tags.names. Raises: also Denied, ServiceUnavailable where no tag is held."""
@@ -31,7 +32,9 @@ class ProxiedTags(Tags):
             return held
         try:
             seconds = KNOWN_SECONDS if held else UNKNOWN_SECONDS
-            there = source.uplink.ask(lambda r: r.tags(source.repository), seconds)
+            question: Question[set[Tag]] = lambda r: r.tags(source.repository)  # noqa: E731
+            with self._seat():
+                there = source.uplink.ask_soon((name, "tags"), question, seconds)
         except UpstreamAbsent:
             return held
         except UpstreamError as exc:

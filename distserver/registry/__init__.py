@@ -7,6 +7,7 @@
     blobs       blobs that a repository may read
     uploads     sessions, as entries
     manifests   manifests of a repository, and the order of a push
+    pulled      the same for manifests that come from an upstream
     tags        append-only versions of a tag
     referrers   who names this digest as its subject
     catalog     which repositories there are

@@ -30,7 +30,7 @@ from distserver.registry.blobs import Blobs
 from distserver.registry.content import Content
 from distserver.registry.manifest_record import MAX_RECORD_BYTES, field, type_of
 from distserver.registry.records import RecordStore
-from distserver.registry.tags import Arrived, Current, Tags
+from distserver.registry.tags import Arrived, Tags
 
 NOT_ARRIVED = "a newer version of this tag has not arrived here yet"
 PUSH_TRIES = 3
@@ -136,29 +136,6 @@ class Manifests:
                 return Pushed(digest, manifest.subject.digest if manifest.subject else None)
         raise Unavailable(f"{digest} is being deleted at the same time")
 
-    def keep(
-        self, name: str, digest: Digest, body: bytes, manifest: Manifest, tags: Sequence[Tag]
-    ) -> None:
-        """Store a pulled manifest, whose digest was proved and whose content may come later.
-
-        A tag that was pushed here stays as it is. Raises: Full, Unavailable.
-        """
-        self._content.put_small(digest, body)
-        self._announce(name, digest, manifest)
-        fields = {"mediaType": manifest.media_type, "pulled": True}
-        record = self._records.ensure(
-            layout.manifest_records(name, digest), json.dumps(fields).encode()
-        )
-        for tag in tags:
-            self._tags.follow(name, tag, digest, record, partial(self._is_pulled, name))
-
-    def _is_pulled(self, name: str, current: Current) -> bool:
-        key = layout.manifest_records(name, current.digest) + current.record
-        try:
-            return field(read_all(self._backend, key, MAX_RECORD_BYTES), "pulled") is True
-        except NotFound:
-            return True
-
     def delete(self, name: str, digest: Digest) -> None:
         """Delete a manifest and with it every tag that names it.
 
@@ -169,9 +146,7 @@ class Manifests:
         if not self._records.remove(layout.manifest_records(name, digest)):
             raise ManifestUnknown(detail={"digest": str(digest)})
 
-    def _by_tag(
-        self, name: str, tag: Tag, arrived: Arrived = lambda digest, record: True
-    ) -> StoredManifest:
+    def _by_tag(self, name: str, tag: Tag, arrived: Arrived | None = None) -> StoredManifest:
         current = self._tags.resolve(name, tag, arrived)
         stored = self._by_record(name, current.digest, current.record)
         return replace(stored, warning=NOT_ARRIVED) if current.stale else stored

@@ -109,17 +109,17 @@ class Tags:
         self._records = records
         self._cache: ValidatedCache[list[Version]] = ValidatedCache(backend, CACHE_BYTES)
 
-    def resolve(self, name: str, tag: Tag, arrived: Arrived = _anything) -> Current:
-        """Return what the tag names.
+    def resolve(self, name: str, tag: Tag, arrived: Arrived | None = None) -> Current:
+        """Return what the tag names; with arrived, what has arrived of it.
 
-        Raises: ManifestUnknown, NotArrived (it was pushed, and none of its versions is whole here),
+        Raises: ManifestUnknown, NotArrived (it was pushed, and no version of it has arrived),
         Unavailable.
         """
         versions = self._versions(name, tag)
-        current = self._current(name, versions, arrived)
+        current = self._current(name, versions, arrived or _anything)
         if current is None:
             detail = {"tag": str(tag)}
-            if versions and versions[0].pushed and self._counts(name, versions[0]):
+            if arrived and versions and versions[0].pushed and self._counts(name, versions[0]):
                 raise NotArrived(detail=detail)
             raise ManifestUnknown(detail=detail)
         return current
@@ -153,6 +153,30 @@ class Tags:
             return
         if current is None or may_replace(current):
             self._put(name, tag, versions, Version(0, new_nonce(PULLED), record, digest))
+
+    def earlier(self, name: str, tag: Tag) -> Iterator[Current]:
+        """Yield all that the tag names and named, newest first, back to what was deleted.
+
+        Raises: Unavailable.
+        """
+        for version in self._versions(name, tag):
+            if version.digest is None or version.record is None:
+                return
+            records = self._records.read(layout.manifest_records(name, version.digest))
+            if version.record in records.gone:
+                return
+            if version.record in records.live:
+                yield Current(version.digest, version.record, stale=True)
+
+    def unfollow(self, name: str, tag: Tag, may_delete: Callable[[Current], bool]) -> None:
+        """Delete the tag because its upstream did, if what it names now may be deleted.
+
+        A push at the same time wins, as with follow. Raises: Full, Unavailable.
+        """
+        versions = self._versions(name, tag)
+        current = self._current(name, versions)
+        if current and may_delete(current):
+            self._write(name, tag, versions, Version(0, new_nonce(PULLED)))
 
     def delete(self, name: str, tag: Tag) -> None:
         """Delete the tag, not what it names. Spec: end-9.

@@ -51,13 +51,15 @@ class Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no typ
 
         New workers serve by it, and the old ones finish what they have begun.
         """
+        before = self._loaded
         try:
             self._loaded = self._loaded.again()
+            self.callable = self.load()
         except ConfigError as exc:
+            self._loaded = before
             log.error("the configuration stays as it was: %s", exc)
             return
         log.info("the configuration was read again")
-        self.callable = None
         super().reload()
 
 

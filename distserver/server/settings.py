@@ -35,8 +35,7 @@ def settings(config: Config) -> dict[str, object]:
         "certfile": config.tls_cert or None,
         "keyfile": config.tls_key or None,
         "control_socket_disable": True,
-        "on_starting": lambda _: metrics.begin(config),
-        "on_exit": lambda _: metrics.end(config),
+        "on_exit": lambda _: metrics.end(),
     }
 
 

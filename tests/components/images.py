@@ -80,7 +80,7 @@ class Image:
 def build(directory: Path, family: Family) -> Image:
     """Write an image as an OCI layout into a directory that does not exist yet."""
     (directory / "blobs" / "sha256").mkdir(parents=True)
-    big = _layer({"data/big": random.Random(1).randbytes(BIG_BYTES)})  # noqa: S311
+    big = layer_of({"data/big": random.Random(1).randbytes(BIG_BYTES)})  # noqa: S311
     manifests = [_manifest(directory, family, name, big) for name in ARCHITECTURES]
     index = {"schemaVersion": 2, "mediaType": family.index, "manifests": manifests}
     top = _put(directory, family.index, json.dumps(index).encode())
@@ -110,7 +110,7 @@ def _manifest(
     directory: Path, family: Family, architecture: str, big: tuple[bytes, bytes]
 ) -> dict[str, object]:
     busybox = Path("/bin/busybox").read_bytes()
-    small = _layer({"bin/busybox": busybox, "bin/sh": busybox, "etc/arch": architecture.encode()})
+    small = layer_of({"bin/busybox": busybox, "bin/sh": busybox, "etc/arch": architecture.encode()})
     layers = [_put(directory, family.layer, packed) for _, packed in (small, big)]
     config = {
         "architecture": architecture,
@@ -130,7 +130,7 @@ def _manifest(
     return {**placed, "platform": {"architecture": architecture, "os": "linux"}}
 
 
-def _layer(files: Mapping[str, bytes]) -> tuple[bytes, bytes]:
+def layer_of(files: Mapping[str, bytes]) -> tuple[bytes, bytes]:
     """A layer as tar and as tar.gz, without a trace of when it was made."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:

@@ -95,6 +95,24 @@ def a_link() -> Iterator[Link]:
 
 
 @contextmanager
+def an_island() -> Iterator[str]:
+    """Make a namespace that has loopback and nothing else; yields its name."""
+    name = f"island{os.getpid()}"
+    _run("ip", "netns", "add", name)
+    try:
+        _run("ip", "-n", name, "link", "set", "lo", "up")
+        yield name
+    finally:
+        _run("ip", "netns", "del", name)
+
+
+def sent_beyond_loopback(name: str) -> int:
+    """Packets of any kind that have left a namespace."""
+    shown = json.loads(_run("ip", "-n", name, "-s", "-j", "link", "show"))
+    return sum(one["stats64"]["tx"]["packets"] for one in shown if one["ifname"] != "lo")
+
+
+@contextmanager
 def inside(name: str) -> Iterator[None]:
     """Be in a namespace with this thread, and with the threads and processes that it starts."""
     with (

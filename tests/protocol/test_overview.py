@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import requests
 
-from tests.live import Server, wait_for
+from tests.live import Server, start_server, wait_for
 from tests.protocol.upstream import BODIES, IMAGE, table, upstream
 from tests.proxy.scripted import scripted
 from tests.proxy.world import CONFIG, LAYER, digest
@@ -68,6 +70,58 @@ def test_metrics_begin_anew_with_the_server(tmp_path: Path, start: Callable[...,
     again = server.restart()
     try:
         assert metric(again, 'distserver_requests_total.method="GET",route="/v2/"') == 0
+    finally:
+        again.kill()
+
+
+def base_requests(server: Server) -> float:
+    return metric(server, 'distserver_requests_total.method="GET",route="/v2/"')
+
+
+@pytest.fixture
+def two(start: Callable[..., Server]) -> Iterator[tuple[Server, Server]]:
+    """An old server that was asked thrice, and a new one on the same state."""
+    old = start(None, "--workers", "1")
+    for _ in range(3):
+        old.request("GET", "/v2/")
+    new = start_server(old.directory, "--workers", "1")
+    try:
+        yield old, new
+    finally:
+        new.kill()
+
+
+def test_a_new_server_on_the_same_state_counts_for_itself(two: tuple[Server, Server]) -> None:
+    old, new = two
+    new.request("GET", "/v2/")
+    assert (base_requests(old), base_requests(new)) == (3, 1)
+
+
+def test_an_old_server_that_ends_takes_only_its_own_numbers(two: tuple[Server, Server]) -> None:
+    old, new = two
+    new.request("GET", "/v2/")
+    assert old.stop() == 0
+    before = new.workers()
+    os.kill(new.pid, signal.SIGHUP)
+    wait_for(lambda: new.workers() and not set(before) & set(new.workers()), 20, "new workers")
+    new.session.close()
+    new.request("GET", "/v2/")
+    assert base_requests(new) == 2
+    assert new.stop() == 0
+    assert list(new.directory.glob("distserver-*")) == []
+
+
+def test_what_a_killed_server_left_in_memory_goes_with_the_next(
+    start: Callable[..., Server],
+) -> None:
+    killed = start(None, "--workers", "1")
+    (left,) = killed.directory.glob("distserver-*")
+    killed.kill()
+    wait_for(lambda: not Path(f"/proc/{killed.pid}").exists(), 10, "end")
+    again = killed.restart()
+    try:
+        (directory,) = again.directory.glob("distserver-*")
+        assert directory != left
     finally:
         again.kill()
 

@@ -36,7 +36,7 @@ class Link:
 
     def open(self, start: int, stall_seconds: float = 30.0) -> Link:
         self.starts.append(start)
-        self.start = start if self.ranges else 0
+        self.start = start if self.ranges and start < self.size else 0
         self._at, self._left = self.start, self.cut
         return self
 

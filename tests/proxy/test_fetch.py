@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from distserver.oci.digests import Digest
 from distserver.proxy.fetching import fetch as module
 from distserver.proxy.fetching.partial import Partial
 from distserver.proxy.fetching.room import NoRoom, Room
@@ -81,6 +82,20 @@ def test_an_upstream_without_ranges_is_compared_and_passed_over(tmp_path: Path) 
     assert bring(partial, Link(ranges=False)) == DATA
 
 
+def test_what_is_passed_over_may_not_drip_and_is_paid(tmp_path: Path) -> None:
+    link, kept = Link(ranges=False), terms(tmp_path, patience=-1)
+    partial, paid = left_behind(tmp_path, DATA[:MIB], len(DATA)), list[int]()
+    link.most = 100
+    kept.rate.bytes_per_second = MIB
+    kept.rate.spend = paid.append  # type: ignore[method-assign]
+    lock = partial.try_lock()
+    assert lock
+    with lock, pytest.raises(UpstreamUnavailable, match="drips"):
+        module.fetch(lock, Digest.of(DATA), link, kept)  # type: ignore[arg-type]
+    assert paid == [100]
+    assert partial.available() == MIB
+
+
 @pytest.mark.parametrize("wrong", [DATA[:-1] + b"\0", DATA + b"x", b""])
 def test_wrong_bytes_are_never_whole(tmp_path: Path, wrong: bytes) -> None:
     partial, link = Partial(tmp_path / "p"), Link(wrong)
@@ -101,6 +116,37 @@ def test_a_bad_beginning_of_an_earlier_fetch_costs_one_more(tmp_path: Path) -> N
     assert bring(partial, link) == DATA
     assert link.blamed == [True]
     assert link.starts == [5 * MIB, 0]
+
+
+@pytest.mark.parametrize("known", [None, len(DATA), len(DATA) + 9])
+@pytest.mark.parametrize("more", [b"", b"x"])
+def test_a_part_as_long_as_the_whole_is_begun_again(
+    tmp_path: Path, known: int | None, more: bytes
+) -> None:
+    """A crash between two steps left it so. It heals, whatever is known of the size."""
+    partial, link = left_behind(tmp_path, b"x" + DATA[1:] + more, known), Link()
+    assert bring(partial, link) == DATA
+    assert partial.size() == len(DATA)
+    assert link.sent == len(DATA)
+
+
+def test_a_whole_that_lost_its_size_is_not_fetched_again(tmp_path: Path) -> None:
+    partial, link = left_behind(tmp_path, DATA, None), Link()
+    assert bring(partial, link) == DATA
+    assert link.starts == []
+    assert partial.size() == len(DATA)
+
+
+def left_behind(tmp_path: Path, data: bytes, size: int | None) -> Partial:
+    """A partial as a fetch that died left it."""
+    partial = Partial(tmp_path / "p")
+    lock = partial.try_lock()
+    assert lock
+    with lock, lock.writer("sha256") as writer:
+        writer.append(data)
+        if size is not None:
+            lock.set_size(size)
+    return partial
 
 
 def test_more_bytes_than_announced_are_a_lie(tmp_path: Path) -> None:
@@ -153,6 +199,32 @@ def test_no_room_is_told_with_the_size(tmp_path: Path) -> None:
     assert caught.value.size == len(DATA)
     assert link.sent == 0
     assert bring(partial, link, room=Room(tmp_path, len(DATA), 0)) == DATA
+
+
+def test_abandoned_partials_take_the_room_that_they_have(tmp_path: Path) -> None:
+    """What they once were to become holds up nobody; what is being fetched is counted in whole."""
+    room = Room(tmp_path, 9 * MIB, 0)
+    lock = Partial(tmp_path / "dead.site" / "p").try_lock()
+    assert lock
+    other = Partial(tmp_path / "up.site" / "p")
+    with lock, lock.writer("sha256") as writer:
+        lock.set_size(8 * MIB)
+        writer.append(DATA[:MIB])
+        with pytest.raises(NoRoom):
+            room.require(other, 2 * MIB)
+    room.require(other, 8 * MIB)
+    with pytest.raises(NoRoom):
+        room.require(other, 8 * MIB + 1)
+
+
+def test_a_resume_needs_free_space_too(tmp_path: Path) -> None:
+    """Its bytes stay where there is none; a full disk would cost them."""
+    partial = left_behind(tmp_path, DATA[:MIB], len(DATA))
+    with pytest.raises(NoRoom, match="are free") as caught:
+        bring(partial, Link(), room=Room(tmp_path, 1 << 40, 1 << 60))
+    assert caught.value.size == len(DATA)
+    assert partial.available() == MIB
+    assert bring(partial, Link()) == DATA
 
 
 def test_readers_see_bytes_as_they_come(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,11 +18,12 @@ from backends import Filesystem, Memory, initialise
 from backends.base import Backend
 from backends.errors import Full, Unavailable
 from distserver.oci.digests import Digest
-from distserver.proxy.fetching import cold, fetch, flights
+from distserver.proxy.fetching import cold, fetch, flights, uncached
 from distserver.proxy.fetching.cold import ColdReader
 from distserver.proxy.fetching.flights import Flights
-from distserver.proxy.fetching.partial import Partial
+from distserver.proxy.fetching.partial import Lock, Partial
 from distserver.proxy.fetching.room import NoRoom, Room
+from distserver.proxy.fetching.uncached import Uncached
 from distserver.proxy.fetching.wanted import Wanted
 from distserver.proxy.upstream.errors import (
     UpstreamAbsent,
@@ -29,6 +33,7 @@ from distserver.proxy.upstream.errors import (
 )
 from distserver.proxy.upstream.limits import limits_of
 from distserver.registry.content import Content
+from distserver.registry.verified import HOLD_BACK_BYTES
 from tests.live import wait_for
 
 DATA = random.Random(4).randbytes(5_000_000)
@@ -57,7 +62,7 @@ class Upstream:
         self.error = UpstreamLied("its digest is wrong")
 
     def read(self, n: int) -> bytes:
-        if not self.gate.is_set() and self.held_at < len(self.data):
+        if not self.gate.is_set() and self.held_at <= len(self.data):
             if self.at >= self.held_at:
                 assert self.gate.wait(20)
             else:
@@ -164,6 +169,38 @@ def test_a_reader_that_went_over_to_the_stored_blob_stays_there(
         assert received + reader.read() == DATA
 
 
+@pytest.mark.parametrize("held_at", [3_000_000, len(DATA)])
+def test_wrong_bytes_are_not_joined_to_a_blob_that_came_another_way(
+    tmp_path: Path, content: Content, held_at: int
+) -> None:
+    """All of them may be there: the fetch waits, or was killed, just before it proves them."""
+    upstream = Upstream(DATA[:1000] + b"!" + DATA[1001:])
+    upstream.held_at = held_at
+    received = b""
+    with follow(process(tmp_path, content), wanted(tmp_path, upstream)) as reader:
+        received += take(reader, min(held_at, len(DATA) - HOLD_BACK_BYTES))
+        content.put(D, [DATA])
+        with pytest.raises(Unavailable, match="not those of"):
+            while data := reader.read(1 << 20):
+                received += data
+    upstream.gate.set()
+    assert len(received) < len(DATA)
+
+
+def test_the_usual_going_over_to_the_stored_blob_reads_nothing_twice(
+    tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ColdReader, "_proof_so_far", lambda _: pytest.fail("hashed again"))
+    upstream = Upstream()
+    upstream.held_at = 1_000_000
+    want = wanted(tmp_path, upstream)
+    with follow(process(tmp_path, content), want) as reader:
+        received = take(reader, 1_000_000)
+        upstream.gate.set()
+        wait_for(lambda: not want.directory.exists(), 10, "end of the partial")
+        assert received + reader.read() == DATA
+
+
 @pytest.mark.parametrize(
     ("start", "stop"), [(0, 10), (4_000_000, 4_000_010), (4_990_000, 5_000_000)]
 )
@@ -253,6 +290,69 @@ def test_wrong_bytes_past_the_partial_are_never_completed(
     assert len(received) < len(DATA)
 
 
+def test_an_upstream_without_ranges_is_not_asked_for_a_far_range_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take as long each time; what is near is passed over."""
+    upstream = Upstream()
+    open_at: Callable[[int], Upstream] = upstream.open
+    upstream.open = lambda start, stall=0.0: open_at(0 * start)  # type: ignore[method-assign]
+    monkeypatch.setattr(uncached, "PAUSE_SECONDS", 0.0)
+    own = Uncached(wanted(tmp_path, upstream))
+    assert own.read(3_000_000, 9, beside=False) == DATA[3_000_000:3_000_009]
+    monkeypatch.setattr(uncached, "SKIP_SECONDS", -1.0)
+    with pytest.raises(UpstreamUnavailable, match="ignores ranges"):
+        own.read(4_000_000, 9, beside=False)
+    assert own.read(4_000_000, 9, beside=False) == b""
+
+
+def test_a_first_byte_that_must_wait_for_its_proof_is_not_waited_for_without_end(
+    tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small blob that is not kept is held back whole, and its upstream drips."""
+    late = 0.0
+    dripping = Upstream(DATA[:2000])
+    read_: Callable[[int], bytes] = dripping.read
+
+    def drip(n: int) -> bytes:
+        nonlocal late
+        late += 1.0
+        return read_(min(n, 1))
+
+    def open_(start: int, stall_seconds: float = 0.0) -> Upstream:
+        dripping.start = dripping.at = start
+        return dripping
+
+    dripping.read, dripping.open = drip, open_  # type: ignore[method-assign]
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + late, sleep=time.sleep)
+    monkeypatch.setattr(cold, "time", clock)
+    full = process(tmp_path, content, room=Room(tmp_path / "state/partial", 1000, 0))
+    like = wanted(tmp_path, dripping)
+    want = Wanted(Digest.of(DATA[:2000]), like.directory, like.origin, like.limits)
+    with pytest.raises(UpstreamUnavailable, match="drips"):
+        follow(full, want)
+    assert late < 100
+
+
+def test_a_partial_that_cannot_be_read_has_no_bytes(
+    tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader goes on with the stored blob; what went out cannot be proved, so it is cut."""
+
+    def broken(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    upstream = Upstream()
+    upstream.held_at = 1_000_000
+    with follow(process(tmp_path, content), wanted(tmp_path, upstream)) as reader:
+        take(reader, 1_000_000)
+        monkeypatch.setattr(os, "pread", broken)
+        content.put(D, [DATA])
+        with pytest.raises(Unavailable, match="read again"):
+            reader.read(1)
+    upstream.gate.set()
+
+
 def test_a_client_that_leaves_does_not_end_the_fetch(tmp_path: Path, content: Content) -> None:
     upstream, mine = Upstream(), process(tmp_path, content)
     upstream.held_at = 1_000_000
@@ -307,6 +407,44 @@ def test_no_more_readers_than_may_wait(tmp_path: Path, content: Content) -> None
         reader.close()
     upstream.gate.set()
     assert _read(mine, want) == DATA
+
+
+def test_without_a_thread_to_fetch_it_is_refused_and_the_next_one_fetches(
+    tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    mine, want = process(tmp_path, content), wanted(tmp_path, Upstream())
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none_left)
+        with pytest.raises(UpstreamBusy, match="no thread"):
+            follow(mine, want)
+    assert _read(mine, want) == DATA
+
+
+def test_a_fault_of_ours_is_told_once_and_not_tried_at_each_poll(
+    tmp_path: Path, content: Content, caplog: pytest.LogCaptureFixture
+) -> None:
+    upstream, mine = Upstream(), process(tmp_path, content)
+    upstream.error = ZeroDivisionError("nobody foresaw it")
+    with pytest.raises(UpstreamUnavailable, match="ZeroDivisionError, see the log"):
+        follow(mine, wanted(tmp_path, upstream))
+    assert upstream.opened == [0]
+    assert sum(record.exc_info is not None for record in caplog.records) == 1
+
+
+def test_a_partial_that_cannot_be_removed_is_told_as_one_that_cannot_be_kept(
+    tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Lock, "set_size", broken)
+    monkeypatch.setattr(Lock, "remove", broken)
+    upstream = Upstream()
+    assert _read(process(tmp_path, content), wanted(tmp_path, upstream)) == DATA
+    assert len(upstream.opened) < 5
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, None), (1_000, 2_000_000), (4_990_000, None)])

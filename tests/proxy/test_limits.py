@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import multiprocessing
 import os
 import signal
-import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
+from distserver.proxy.upstream import limits as module
 from distserver.proxy.upstream.errors import UpstreamBusy
 from distserver.proxy.upstream.limits import Limits, Rate, limits_of
 
@@ -61,29 +63,40 @@ def test_a_killed_process_frees_its_place(tmp_path: Path) -> None:
         pass
 
 
-def test_bytes_are_booked_behind_those_of_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slept: list[float] = []
-    monkeypatch.setattr(time, "sleep", slept.append)
+class Clock:
+    """A time that stands still; it notes who sleeps. Threads of other tests have the real one."""
+
+    def __init__(self) -> None:
+        self.now, self.slept = 1000.0, list[float]()
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(module, "time", made)
+    return made
+
+
+def test_bytes_are_booked_behind_those_of_others(tmp_path: Path, clock: Clock) -> None:
     for _ in range(2):
         for rate in (Rate(tmp_path / "rate", 1000), Rate(tmp_path / "rate", 1000)):
             rate.spend(2000)
-    assert slept == pytest.approx([2, 4, 6, 8], abs=0.5)
+    assert clock.slept == pytest.approx([2, 4, 6, 8])
 
 
-def test_a_booking_of_another_boot_holds_up_nobody(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slept: list[float] = []
+def test_a_booking_of_another_boot_holds_up_nobody(tmp_path: Path, clock: Clock) -> None:
     rate = Rate(tmp_path / "rate", 1000)
-    monkeypatch.setattr(time, "sleep", slept.append)
-    now = time.monotonic()
-    monkeypatch.setattr(time, "monotonic", lambda: now + 1_000_000)
+    clock.now += 1_000_000
     rate.spend(1000)
-    monkeypatch.setattr(time, "monotonic", lambda: now)
+    clock.now -= 1_000_000
     rate.spend(1000)
-    assert slept == pytest.approx([1, 1])
+    assert clock.slept == pytest.approx([1, 1])
 
 
 def test_a_state_directory_that_is_away_limits_nothing(tmp_path: Path) -> None:
@@ -91,3 +104,15 @@ def test_a_state_directory_that_is_away_limits_nothing(tmp_path: Path) -> None:
     found = limits_of(tmp_path, "up.site", 1, 1000)
     with found.turn(False, 0), found.turn(False, 0):
         found.rate.spend(10_000_000)
+
+
+def test_a_lock_that_fails_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    found, before = limits(tmp_path), len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with found.turn(False, 0):
+        assert len(os.listdir("/proc/self/fd")) == before

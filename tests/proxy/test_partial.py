@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import subprocess
 import sys
@@ -11,7 +13,7 @@ import pytest
 
 from distserver.proxy.fetching import writer
 from distserver.proxy.fetching.following import Following
-from distserver.proxy.fetching.partial import Partial
+from distserver.proxy.fetching.partial import Lock, Partial
 from distserver.proxy.fetching.writer import Note
 from distserver.proxy.upstream.errors import UpstreamLied
 from tests.live import wait_for
@@ -29,7 +31,12 @@ def _note_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def write(partial: Partial, *pieces: bytes) -> None:
     lock = partial.try_lock()
     assert lock
-    with lock, lock.writer("sha256") as writer:
+    with lock:
+        write_with(lock, *pieces)
+
+
+def write_with(lock: Lock, *pieces: bytes) -> None:
+    with lock.writer("sha256") as writer:
         for piece in pieces:
             writer.append(piece)
 
@@ -138,6 +145,40 @@ def test_a_reader_of_bytes_that_proved_wrong_is_told(tmp_path: Path) -> None:
     fresh.close()
 
 
+def test_a_reader_of_bytes_that_a_crash_tore_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It read them before the next writer found that they are no good."""
+    partial, follower = Partial(tmp_path / "p"), Following(tmp_path / "p")
+    write(partial, DATA[:MIB])
+    with partial.data.open("ab") as file:
+        file.write(bytes(MIB))
+    assert follower.read(MIB, 10, 9 * MIB) == bytes(10)
+    another_boot(monkeypatch)
+    assert found(partial) == (MIB, True)
+    with pytest.raises(UpstreamLied):
+        follower.read(MIB + 10, 10, 9 * MIB)
+    follower.close()
+
+
+def test_data_is_read_only_once_it_is_proved_and_can_be_gone_on_with(tmp_path: Path) -> None:
+    """Its writer may have died before it was published."""
+    partial, follower = Partial(tmp_path / "p"), Following(tmp_path / "p")
+    lock = partial.try_lock()
+    assert lock
+    with lock, lock.writer("sha256") as data:
+        data.append(DATA[:MIB])
+        follower.read(0, 10, MIB)
+        assert not follower.proved
+        data.seal()
+        assert follower.proved
+    assert partial.data.stat().st_mode & 0o777 == 0o400
+    write(partial, b"more")
+    assert not follower.proved
+    assert partial.available() == MIB + 4
+    follower.close()
+
+
 def test_a_reader_keeps_what_was_published_meanwhile(tmp_path: Path) -> None:
     partial, follower = Partial(tmp_path / "p"), Following(tmp_path / "p")
     lock = partial.try_lock()
@@ -165,6 +206,65 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
     assert partial.size() is None
 
 
+@pytest.mark.parametrize("at", ["unlink", "rmdir"])
+def test_who_begins_while_the_last_one_removes_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    """Whoever gets the lock keeps the files that he makes, at whatever moment he got it."""
+    partial, second = Partial(tmp_path / "p"), list[Lock]()
+
+    def after(path: Path, *options: object, **more: object) -> None:
+        if at == "unlink":
+            step(path, *options, **more)
+        if not second and (found := partial.try_lock()):
+            second.append(found)
+            write_with(found, DATA[:MIB])
+        if at == "rmdir":
+            step(path, *options, **more)
+
+    write(partial, b"abc")
+    lock, step = partial.try_lock(), getattr(Path, at)
+    assert lock
+    (partial.directory / "beside").mkdir()
+    with monkeypatch.context() as patch, lock:
+        patch.setattr(Path, at, after)
+        lock.remove()
+    (begun,) = second
+    with begun:
+        assert partial.data.read_bytes() == DATA[:MIB]
+        assert partial.try_lock() is None
+
+
+def test_what_a_removal_left_is_nothing_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at any of its steps: the bytes stay as long as anything says that they are proved."""
+    steps = 0
+
+    def killed(path: Path, **_: object) -> None:
+        nonlocal steps
+        steps -= 1
+        if steps < 0:
+            raise KeyboardInterrupt
+        os.unlink(path)
+
+    for count in range(7):
+        partial = Partial(tmp_path / str(count))
+        write(partial, DATA[:MIB])
+        lock = partial.try_lock()
+        assert lock
+        with lock, monkeypatch.context() as patch:
+            lock.set_size(MIB)
+            lock.set_proved(b"")
+            lock.set_failed("", False)
+            steps = count
+            patch.setattr(Path, "unlink", killed)
+            with contextlib.suppress(KeyboardInterrupt):
+                lock.remove()
+        assert partial.available() or partial.proved_seconds_ago() is None
+    assert steps == 0
+
+
 def test_a_lock_on_a_removed_directory_is_none(tmp_path: Path) -> None:
     partial = Partial(tmp_path / "p")
     lock = partial.try_lock()
@@ -179,10 +279,26 @@ def test_a_lock_on_a_removed_directory_is_none(tmp_path: Path) -> None:
         assert (partial.directory / "lock").exists()
 
 
+def test_a_disk_that_takes_no_byte_of_the_lock_leaves_it_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    partial = Partial(tmp_path / "p")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(OSError, match="No space"):
+            partial.try_lock()
+    lock = partial.try_lock()
+    assert lock
+    lock.close()
+
+
 HOLDER = """
 import sys, time
 from pathlib import Path
-from distserver.proxy.fetching.partial import Partial
+from distserver.proxy.fetching.partial import Lock, Partial
 lock = Partial(Path(sys.argv[1])).try_lock()
 print("held", flush=True)
 time.sleep(600)

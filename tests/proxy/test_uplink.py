@@ -18,6 +18,7 @@ from distserver.proxy.upstream import breaker, uplink
 from distserver.proxy.upstream.breaker import Breaker
 from distserver.proxy.upstream.errors import (
     UpstreamAbsent,
+    UpstreamLate,
     UpstreamLied,
     UpstreamOffline,
     UpstreamPage,
@@ -53,7 +54,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
 def an_uplink(state: Path, session: requests.Session, urls: list[str]) -> Uplink:
     upstream = Upstream("up.site", tuple(urls))
     places = [
-        Place(client(session, url), Breaker(state / f"{n}.json", url)) for n, url in enumerate(urls)
+        Place(client(session, url), Breaker(state / f"{n}.json")) for n, url in enumerate(urls)
     ]
     limits = limits_of(state, "up.site", 8, 0)
     return Uplink(upstream, places, limits, Mode(state, "online"), Metrics())
@@ -114,6 +115,15 @@ def test_PT_04_one_retry_after_is_enough(make: Make) -> None:
     assert len(upstream.asked) == 1
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_PT_04_nobody_is_left_alone_for_as_long_as_he_likes(make: Make, status: int) -> None:
+    found, _ = make(answering(status, Retry_After="3600"))
+    with pytest.raises(UpstreamUnavailable):
+        found.ask(resolve)
+    left = found.places[0].breaker.state().until - time.monotonic()
+    assert 55 < left <= 60
+
+
 @pytest.mark.parametrize("status", [404, 403])
 def test_an_answer_is_no_failure(make: Make, status: int) -> None:
     found, (upstream,) = make(answering(status))
@@ -158,7 +168,7 @@ def test_another_process_sees_what_this_one_learnt(make: Make, tmp_path: Path) -
     for _ in range(3):
         with pytest.raises(UpstreamUnavailable):
             found.ask(resolve)
-    other = Breaker(tmp_path / "0.json", upstream.url)
+    other = Breaker(tmp_path / "0.json")
     assert not other.closed()
     assert not other.allows()
     assert "503" in other.state().error
@@ -172,6 +182,16 @@ def test_PT_05_offline_asks_nobody(make: Make, tmp_path: Path) -> None:
     assert upstream.asked == []
     Mode(tmp_path, "online").switch(None)
     assert found.ask(resolve) == D
+
+
+def test_PT_05_a_switch_between_the_look_at_the_mode_and_the_question(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, (upstream,) = make(lambda _: GOOD)
+    monkeypatch.setattr(uplink.WIRE, "allow", lambda: Mode(tmp_path, "online").switch("offline"))
+    with pytest.raises(UpstreamOffline):
+        found.ask(resolve)
+    assert upstream.asked == []
 
 
 def test_what_sent_wrong_bytes_is_avoided(make: Make) -> None:
@@ -211,3 +231,31 @@ def test_a_web_page_says_nothing_of_an_upstream(make: Make) -> None:
         with pytest.raises(UpstreamPage):
             found.ask(lambda registry: registry.manifest("a", LATEST))
     assert len(upstream.asked) == 5
+
+
+def test_who_stops_waiting_says_nothing_of_the_upstream(make: Make) -> None:
+    """Over a slow link an answer takes longer than a client waits; the next one joins it."""
+    go = threading.Event()
+
+    def slow(_: Asked) -> Reply:
+        go.wait(10)
+        return GOOD
+
+    found, (upstream,) = make(slow)
+    for _ in range(4):
+        with pytest.raises(UpstreamLate):
+            found.ask_soon("v1", resolve, 0.05)
+    assert len(upstream.asked) == 1
+    go.set()
+    assert found.ask_soon("v1", resolve, 10) == D
+    assert found.places[0].breaker.closed()
+
+
+def test_what_our_code_stumbles_over_is_unavailable(make: Make) -> None:
+    found, _ = make(lambda _: GOOD)
+
+    def stumble(_: UpstreamRegistry) -> Digest:
+        raise ValueError("a port that is none")
+
+    with pytest.raises(UpstreamUnavailable, match="not understood"):
+        found.ask(stumble)

@@ -279,6 +279,24 @@ def test_a_blob_from_a_byte_on(session: requests.Session, start: int) -> None:
         assert b"".join(iter(lambda: body.read(1 << 20), b"")) == DATA[start:]
 
 
+def test_where_it_has_no_byte_it_is_asked_once_for_all(session: requests.Session) -> None:
+    """416: our part of the blob is as long as the whole, or longer. RFC 9110 §15.5.17."""
+
+    def nginx(asked: Asked) -> Reply:
+        beyond = asked.headers.get("range") == f"bytes={len(DATA)}-"
+        return (416, {"Content-Range": f"bytes */{len(DATA)}"}, b"") if beyond else _ranged(asked)
+
+    with scripted(nginx) as upstream:
+        with upstream.registry(session).blob("a", BLOB, len(DATA)) as body:
+            assert (body.size, body.start) == (len(DATA), 0)
+        assert len(upstream.asked) == 2
+    with scripted(lambda _: (416, {}, b"")) as upstream:
+        for start, asked in ((7, 2), (0, 3)):
+            with pytest.raises(UpstreamUnavailable, match="416"):
+                upstream.registry(session).blob("a", BLOB, start)
+            assert len(upstream.asked) == asked
+
+
 def test_an_upstream_that_ignores_ranges_starts_at_0(session: requests.Session) -> None:
     reply: Reply = (200, {}, DATA)
     with (

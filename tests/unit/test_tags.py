@@ -117,4 +117,6 @@ def test_an_upstream_moves_no_tag_whose_push_has_not_arrived(
     tags.follow("a", LATEST, B, _manifest(records, B), lambda current: True)
     assert list(backend.keys(layout.tags("a"))) == before
     with pytest.raises(NotArrived):
+        tags.resolve("a", LATEST, lambda digest, record: True)
+    with pytest.raises(ManifestUnknown):
         tags.resolve("a", LATEST)

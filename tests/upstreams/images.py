@@ -8,6 +8,7 @@ import io
 import json
 import random
 import tarfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import requests
@@ -54,7 +55,7 @@ class Image:
 
 def make(seed: str, size: int) -> Image:
     """Make an image whose layer has a little more than size bytes, which do not compress."""
-    raw = _tar(f"data/{seed.replace('/', '-')}", random.Random(seed).randbytes(size))
+    raw = tar(f"data/{seed.replace('/', '-')}", random.Random(seed).randbytes(size))
     layer = gzip.compress(raw, compresslevel=1, mtime=0)
     config = {
         "architecture": "amd64",
@@ -65,10 +66,10 @@ def make(seed: str, size: int) -> Image:
         "history": [{"created_by": "tests"}],
     }
     packed = json.dumps(config).encode()
-    described = {"config": _descriptor(CONFIG, packed), "layers": [_descriptor(LAYER, layer)]}
-    manifest = _document(MANIFEST, **described)
+    described = {"config": descriptor(CONFIG, packed), "layers": [descriptor(LAYER, layer)]}
+    manifest = document(MANIFEST, **described)
     platform = {"platform": {"architecture": "amd64", "os": "linux"}}
-    index = _document(INDEX, manifests=[{**_descriptor(MANIFEST, manifest), **platform}])
+    index = document(INDEX, manifests=[{**descriptor(MANIFEST, manifest), **platform}])
     return Image(index, manifest, packed, layer)
 
 
@@ -77,29 +78,40 @@ def push(image: Image, url: str, repository: str, tag: str = "v1") -> None:
 
     Raises: requests.HTTPError for any refusal.
     """
-    base = f"{url}/v2/{repository}"
+    child = digest_of(image.manifest)
+    manifests = [(child, MANIFEST, image.manifest), (tag, INDEX, image.index)]
+    push_all(f"{url}/v2/{repository}", image.blobs, manifests)
+
+
+def push_all(
+    base: str, blobs: Iterable[bytes], manifests: Iterable[tuple[str, str, bytes]]
+) -> None:
+    """Push blobs and then manifests: reference, media type and bytes of each, in this order.
+
+    base  http://HOST:PORT/v2/NAME
+    Raises: requests.HTTPError for any refusal.
+    """
     with requests.Session() as session:
-        for blob in image.blobs:
+        for blob in blobs:
             begun = session.post(f"{base}/blobs/uploads/", timeout=60)
             begun.raise_for_status()
             where, kind = begun.headers["Location"], {"Content-Type": "application/octet-stream"}
             where += f"{'&' if '?' in where else '?'}digest={digest_of(blob)}"
             session.put(where, data=blob, headers=kind, timeout=60).raise_for_status()
-        child = digest_of(image.manifest)
-        for kept, kind, name in ((image.manifest, MANIFEST, child), (image.index, INDEX, tag)):
-            where, given = f"{base}/manifests/{name}", {"Content-Type": kind}
+        for reference, media_type, kept in manifests:
+            where, given = f"{base}/manifests/{reference}", {"Content-Type": media_type}
             session.put(where, data=kept, headers=given, timeout=60).raise_for_status()
 
 
-def _document(kind: str, **fields: object) -> bytes:
+def document(kind: str, **fields: object) -> bytes:
     return json.dumps({"schemaVersion": 2, "mediaType": kind, **fields}).encode()
 
 
-def _descriptor(kind: str, data: bytes) -> dict[str, object]:
+def descriptor(kind: str, data: bytes) -> dict[str, object]:
     return {"mediaType": kind, "digest": digest_of(data), "size": len(data)}
 
 
-def _tar(name: str, content: bytes) -> bytes:
+def tar(name: str, content: bytes) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         entry = tarfile.TarInfo(name)

@@ -36,7 +36,9 @@ class ColdReader:
         size   bytes of the whole blob
         since  monotonic time when its client began to wait
     The first bytes are there when the constructor returns: what fails before can still be told.
-    Raises: UpstreamError, StorageError. Blocks on: the upstream, FIRST_SECONDS at most.
+    Raises: UpstreamError, StorageError. Blocks on: the upstream, FIRST_SECONDS and the step that
+    was begun by then: a question of ASK_SECONDS (uplink), SKIP_SECONDS and a read of 5 s. While
+    bytes come that all wait for their proof, STALL_SECONDS longer.
     """
 
     def __init__(
@@ -112,6 +114,8 @@ class ColdReader:
             self._at += len(data)
             if out := self._proof.take(data) if self._proof else data:
                 return out
+            if deadline and time.monotonic() > deadline + STALL_SECONDS:
+                raise UpstreamUnavailable("it only drips")
         return b""
 
     def _piece(self, n: int, deadline: float | None) -> bytes:
@@ -145,8 +149,17 @@ class ColdReader:
             return b""
         if stored != self.size:
             raise UpstreamLied(f"it has {stored} bytes, {self.size} were announced")
+        self._prove_prefix()
         self._stored = self._flights.stored(self._wanted.digest, self._at, self._stop)
         return self._stored.read(n)
+
+    def _prove_prefix(self) -> None:
+        """Have the whole proved, if nobody has proved the partial that its beginning came from.
+
+        The stored blob may have come another way (a push, another upstream), and fits to nothing.
+        """
+        if self._is_whole and self._at and not self._proof and not self._following.proved:
+            self._proof = self._proof_so_far()
 
     def _own_bytes(self, n: int) -> bytes:
         """Bytes of a connection of our own, where the partial does not serve."""
@@ -184,6 +197,9 @@ class ColdReader:
         proof, at = Proof(self._wanted.digest, self.size), 0
         while at < self._at:
             end = min(at + PIECE_BYTES, self._at)
-            proof.take(self._following.again(at, end))
+            data = self._following.again(at, end)
+            if len(data) != end - at:
+                raise UpstreamUnavailable("what went out before cannot be read again")
+            proof.take(data)
             at = end
         return proof

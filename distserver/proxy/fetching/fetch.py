@@ -15,7 +15,7 @@ from typing import Protocol
 
 from distserver.oci.digests import Digest, new_hash
 from distserver.proxy.fetching.partial import Lock
-from distserver.proxy.fetching.room import NoRoom, Room
+from distserver.proxy.fetching.room import Room
 from distserver.proxy.fetching.writer import PartialWriter
 from distserver.proxy.upstream.errors import (
     FINAL,
@@ -75,21 +75,24 @@ class Terms:
 def fetch(lock: Lock, digest: Digest, origin: Origin, terms: Terms) -> Hashes:
     """Fill the partial until it is the whole blob; return its hashes, proved and on the disk.
 
-    Raises: UpstreamAbsent, UpstreamRefused, UpstreamUnavailable (no progress; the bytes stay),
-    UpstreamCorrupt (and the bytes are gone), NoRoom, OSError (this node's
-    disk).
+    Raises: UpstreamError (the bytes so far stay; with UpstreamCorrupt they are gone), NoRoom (they
+    stay), OSError (this node's disk). Blocks on: the upstream, as long as bytes come, and
+    terms.patience without.
     """
     with lock.writer(digest.algorithm) as writer:
         for _ in range(CLEAN_TRIES):
             mixed = bool(writer.hashes.size)
-            _Filling(lock, writer, origin, terms).run()
+            if mixed and writer.hashes.digest == digest:  # a crash lost its size only
+                lock.set_size(writer.hashes.size)
+            else:
+                _Filling(lock, writer, origin, terms).run()
             if writer.hashes.digest == digest:
-                writer.sync()
+                writer.seal()
                 return writer.hashes
             log.error("%s: the upstream's bytes have the digest %s", digest, writer.hashes.digest)
             origin.blame(mixed)
-            lock.forget_size()
             writer.restart()
+            lock.forget_size()
         raise UpstreamCorrupt(f"the bytes that come are not those of {digest}")
 
 
@@ -142,23 +145,19 @@ class _Filling:
             return True
         with self._origin.open(writer.hashes.size) as body:
             self._came = True
-            if body.size < writer.hashes.size:
-                self._lock.forget_size()
+            if body.size <= writer.hashes.size:  # nothing can follow what we have: it is no part
                 writer.restart()
-                raise UpstreamUnavailable(f"the blob has {body.size} bytes now, it had {known}")
+                self._lock.forget_size()
+                known = None
+            if body.start > writer.hashes.size:
+                raise UpstreamUnavailable(f"the blob has {body.size} bytes, fewer than came before")
+            self._terms.room.require(self._lock.partial, body.size)
             if known != body.size:  # the bytes so far may be right all the same
-                self._require_room(body.size)
                 self._lock.set_size(body.size)
             if body.start < writer.hashes.size:
-                _skip(body, writer)
+                self._skip(body)
             self._copy(body)
         return writer.hashes.size == body.size
-
-    def _require_room(self, size: int) -> None:
-        try:
-            self._terms.room.require(size - self._writer.hashes.size)
-        except NoRoom as exc:
-            raise NoRoom(str(exc), size) from exc
 
     def _copy(self, body: Body) -> None:
         rate = self._terms.rate
@@ -172,16 +171,21 @@ class _Filling:
             if self._is_late() and self._writer.hashes.size < body.size:
                 raise UpstreamUnavailable("it only drips")
 
-
-def _skip(body: Body, writer: PartialWriter) -> None:
-    """Pass over what we have; if the upstream sends other bytes now, start again with its own."""
-    expected, found = writer.hashes.digest, new_hash(writer.hashes.algorithm)
-    left = writer.hashes.size
-    while left and (data := body.read(min(256 << 10, left))):
-        found.update(data)
-        left -= len(data)
-    if left:
-        raise UpstreamUnavailable("the upstream ignores ranges and breaks off early")
-    if found.hexdigest() != expected.hex:
-        writer.restart()
-        raise UpstreamUnavailable("the upstream sends other bytes than before")
+    def _skip(self, body: Body) -> None:
+        """Pass over what we have; if the upstream sends other bytes now, begin with its own."""
+        writer, rate = self._writer, self._terms.rate
+        found, left = new_hash(writer.hashes.algorithm), writer.hashes.size
+        mark, marked = left, time.monotonic()
+        while left and (data := body.read(min(rate.read_bytes, left))):
+            found.update(data)
+            left -= len(data)
+            rate.spend(len(data))
+            if left <= mark - PROGRESS_BYTES:
+                mark, marked = left, time.monotonic()
+            elif time.monotonic() - marked > self._terms.patience:
+                raise UpstreamUnavailable("it only drips")
+        if left:
+            raise UpstreamUnavailable("the upstream ignores ranges and breaks off early")
+        if found.hexdigest() != writer.hashes.digest.hex:
+            writer.restart()
+            raise UpstreamUnavailable("the upstream sends other bytes than before")

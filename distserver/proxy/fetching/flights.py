@@ -73,7 +73,8 @@ class Flights:
         """Join the flight, or ask past it where the node has no room; return the blob's size.
 
             since  monotonic time when the caller began to wait
-        Raises: UpstreamError. Blocks on: the upstream, FIRST_SECONDS at most.
+        Raises: UpstreamError. Blocks on: the upstream, FIRST_SECONDS at most, and where the node
+        has no room one question of ASK_SECONDS (uplink) more.
         """
         with self.seat():
             try:
@@ -143,9 +144,17 @@ class Flights:
         except OSError as exc:
             raise NoRoom(f"the state directory: {exc.strerror}") from exc
         if lock:
-            # A daemon: a process that ends does not wait for it, and the bytes so far stay.
-            name, work = f"fetch {wanted.digest}", (lock, wanted)
+            self._start(lock, wanted)
+
+    def _start(self, lock: Lock, wanted: Wanted) -> None:
+        """Fetch in a thread. Raises: UpstreamBusy where the system lends none."""
+        # A daemon: a process that ends does not wait for it, and the bytes so far stay.
+        name, work = f"fetch {wanted.digest}", (lock, wanted)
+        try:
             threading.Thread(target=self._run, args=work, name=name, daemon=True).start()
+        except (RuntimeError, MemoryError) as exc:
+            lock.close()  # else nobody fetches it as long as this process lives
+            raise UpstreamBusy("the system lends no thread for one more fetch") from exc
 
     def _run(self, lock: Lock, wanted: Wanted) -> None:
         with lock:
@@ -155,8 +164,16 @@ class Flights:
                 self._note_end(lock, wanted, exc)
             except (OSError, DigestInvalid) as exc:
                 log.error("%s cannot be kept while it comes: %s", wanted.digest, exc)
-                lock.remove()
                 self._ended.set(wanted.directory, (time.monotonic(), NoRoom(str(exc))))
+                _remove(lock)
+            except Exception as exc:
+                # The thread ends here: unless those who wait hear of it, each of their polls
+                # begins a fetch that fails again.
+                log.exception("%s not fetched, by a fault of ours", wanted.digest)
+                fault = UpstreamUnavailable(
+                    f"fetching it failed: {type(exc).__name__}, see the log"
+                )
+                self._note_end(lock, wanted, fault)
 
     def _note_end(self, lock: Lock, wanted: Wanted, error: Ended) -> None:
         """Tell those who wait here and, of an upstream that was asked, all processes."""
@@ -193,6 +210,13 @@ class Flights:
                 lock.set_proved(chunks)
                 return
         lock.remove()
+
+
+def _remove(lock: Lock) -> None:
+    try:
+        lock.remove()
+    except OSError as exc:
+        log.warning("a partial blob stays: %s", exc)
 
 
 def _known_size(wanted: Wanted) -> int | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from distserver.proxy.fetching.partial import Partial
+from distserver.proxy.fetching.writer import is_sealed
 from distserver.proxy.upstream.errors import UpstreamLied
 from distserver.registry.verified import HOLD_BACK_BYTES
 
@@ -35,7 +36,7 @@ class Following:
     def __init__(self, directory: Path) -> None:
         self._partial = Partial(directory)
         self._file: BinaryIO | None = None
-        self._used = False
+        self._shown = 0
         self.available, self.grown = 0, time.monotonic()
 
     def read(self, at: int, n: int, size: int) -> bytes:
@@ -61,6 +62,15 @@ class Following:
             return None
 
     @property
+    def proved(self) -> bool:
+        """Whether the digest of what it reads was proved. Costs next to nothing."""
+        try:
+            return self._file is not None and is_sealed(self._file.fileno())
+        except OSError as exc:
+            log.warning("a partial blob cannot be read: %s", exc)
+            return False
+
+    @property
     def idle(self) -> float:
         """Seconds since a byte came, or a fetch was begun, in whatever process."""
         try:
@@ -70,8 +80,15 @@ class Following:
             return 0.0
 
     def again(self, start: int, end: int) -> bytes:
-        """Return bytes that read has returned before, also when the partial is gone now."""
-        return os.pread(self._file.fileno(), end - start, start) if self._file else b""
+        """Return bytes that read has returned before, also when the partial is gone now.
+
+        Fewer, or none, where they cannot be read any more.
+        """
+        try:
+            return os.pread(self._file.fileno(), end - start, start) if self._file else b""
+        except OSError as exc:
+            log.warning("a partial blob cannot be read: %s", exc)
+            return b""
 
     def close(self) -> None:
         """Close the file."""
@@ -100,7 +117,7 @@ class Following:
         end = min(self.available, free, at + n)
         if end <= at:
             return None
-        self._used = True
+        self._shown = max(self._shown, end)
         return Span(self._file.fileno(), at, end - at)
 
     def _look(self) -> bool:
@@ -110,6 +127,8 @@ class Following:
         if self._file is None:
             return False
         status = os.fstat(self._file.fileno())
+        if status.st_size < self._shown:  # emptied, or cut to what a crash left whole
+            raise UpstreamLied("the bytes that came so far were wrong")
         if not status.st_nlink and not status.st_size:
             self._begin_again()
             return False
@@ -118,8 +137,6 @@ class Following:
         return True
 
     def _begin_again(self) -> None:
-        """The file was emptied: its bytes were not those of the digest."""
-        if self._used:
-            raise UpstreamLied("the bytes that came so far were wrong")
+        """The file was emptied, before anything of it was read."""
         self.close()
         self._file, self.available = None, 0

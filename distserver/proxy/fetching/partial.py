@@ -1,6 +1,6 @@
 """A blob on its way: a directory of this node's state that grows until the blob is published.
 
-    data      the bytes so far, in order from 0
+    data      the bytes so far, in order from 0; read-only once their digest is proved
     journal   what of them is on the disk: see PartialWriter
     size      bytes of the whole blob, as the upstream said
     proved    it is whole and has its digest, but the storage did not take it; its chunk hashes
@@ -16,22 +16,24 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import shutil
 import struct
 import time
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
 from distserver.proxy.fetching.writer import PartialWriter
+from distserver.proxy.replace import replace
 from distserver.proxy.upstream.breaker import boot_id
 
-FILES = (
-    *("failed", "proved.new", "proved", "data", "journal.new", "journal", "size.new", "size"),
-    "lock",
-)
+log = logging.getLogger(__name__)
 
+LAST_REMOVED = ("data", "lock")
+"""`proved` without data would be offered for ever; without a lock, another fetch begins."""
 
 BEAT_SECONDS = 1.0
 _TIME = struct.Struct("d")
@@ -107,6 +109,18 @@ class Partial:
         except FileNotFoundError:
             return None
 
+    def is_locked(self) -> bool:
+        """Whether somebody fetches it now. Raises: OSError."""
+        try:
+            with (self.directory / "lock").open("rb") as file:
+                # Shared: who wants to fetch in this moment finds it locked, and tries again.
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
     def try_lock(self) -> Lock | None:
         """Become its writer; None while another process, or thread, is. Raises: OSError."""
         path = self.directory / "lock"
@@ -115,16 +129,23 @@ class Partial:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except (FileNotFoundError, FileExistsError):
             return None  # the last writer removes the directory just now
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # It may also have done so between our open and our lock.
-            if os.fstat(descriptor).st_ino == path.stat().st_ino:
-                return Lock(self, descriptor)
-        except (BlockingIOError, FileNotFoundError):
-            os.close(descriptor)
-            return None
-        os.close(descriptor)
-        return None
+        with ExitStack() as undo:
+            undo.callback(os.close, descriptor)
+            if not _is_ours(descriptor, path):
+                return None
+            lock = Lock(self, descriptor)
+            undo.pop_all()
+            return lock
+
+
+def _is_ours(descriptor: int, path: Path) -> bool:
+    """Lock a file if nobody has, and it still has its name. Raises: OSError."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # The last writer may have removed it between our open and our lock.
+        return os.fstat(descriptor).st_ino == path.stat().st_ino
+    except (BlockingIOError, FileNotFoundError):
+        return False
 
 
 class Lock:
@@ -140,13 +161,15 @@ class Lock:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let another one write, who goes on with what is there."""
         os.close(self._descriptor)
 
     def set_size(self, size: int) -> None:
         """Tell readers how large the whole is. Raises: OSError."""
-        new = self.partial.directory / "size.new"
-        new.write_text(str(size))
-        new.replace(self.partial.directory / "size")
+        replace(self.partial.directory / "size", str(size).encode())
 
     def forget_size(self) -> None:
         """The size is not known any more. Raises: OSError."""
@@ -165,7 +188,7 @@ class Lock:
     def set_failed(self, reason: str, stalled: bool) -> None:
         """Tell how the fetch ended. Raises: OSError."""
         failure = Failure(reason, stalled, time.monotonic(), boot_id())
-        (self.partial.directory / "failed").write_text(json.dumps(asdict(failure)))
+        replace(self.partial.directory / "failed", json.dumps(asdict(failure)).encode())
 
     def set_proved(self, chunks: bytes) -> None:
         """Tell readers that the whole is proved, and was offered to the storage now.
@@ -173,9 +196,7 @@ class Lock:
             chunks  its Hashes.chunks
         Raises: OSError.
         """
-        new = self.partial.directory / "proved.new"
-        new.write_bytes(chunks)
-        new.replace(self.partial.directory / "proved")
+        replace(self.partial.directory / "proved", chunks)
 
     def proved_chunks(self) -> bytes:
         """Return what set_proved was told. Raises: OSError."""
@@ -183,9 +204,18 @@ class Lock:
 
     def remove(self) -> None:
         """Forget the partial, its lock last. Raises: OSError."""
-        for name in FILES:
-            (self.partial.directory / name).unlink(missing_ok=True)
-        shutil.rmtree(self.partial.directory, ignore_errors=True)
+        directory = self.partial.directory
+        for path in directory.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name not in LAST_REMOVED:
+                path.unlink(missing_ok=True)
+        for name in LAST_REMOVED:
+            (directory / name).unlink(missing_ok=True)
+        try:
+            directory.rmdir()
+        except OSError as exc:  # another fetch began in it
+            log.debug("%s stays: %s", directory, exc)
 
     def writer(self, algorithm: str) -> PartialWriter:
         """Open the partial for appending behind what is good of it. Raises: OSError."""

@@ -27,7 +27,7 @@ class Room:
     """The partials of a node.
 
     directory      of all partials, two levels above each
-    most_bytes     that all of them may have when they are whole
+    most_bytes     that all of them may have, when those that are being fetched are whole
     reserve_bytes  free space that they leave; -1 = the larger of 1 GiB and 2 %
     """
 
@@ -35,17 +35,25 @@ class Room:
         self.directory = directory
         self._most_bytes, self._reserve_bytes = most_bytes, reserve_bytes
 
-    def require(self, count: int) -> None:
-        """Make sure that so many bytes more may come. Raises: NoRoom, OSError."""
+    def require(self, wanted: Partial, size: int) -> None:
+        """Make sure that the rest of a partial may come.
+
+            size  bytes of the whole
+        Raises: NoRoom, OSError.
+        """
         self.directory.mkdir(parents=True, exist_ok=True)
-        promised = sum(partial.size() or partial.available() for partial in self.all())
-        if promised + count > self._most_bytes:
-            raise NoRoom(f"partial blobs may have {self._most_bytes >> 20} MiB in all")
+        others = (other for other in self.all() if other.directory != wanted.directory)
+        if size + sum(map(_taken, others)) > self._most_bytes:
+            raise NoRoom(f"partial blobs may have {self._most_bytes >> 20} MiB in all", size)
+        self._require_free(size - wanted.available(), size)
+
+    def _require_free(self, count: int, size: int) -> None:
         disk = os.statvfs(self.directory)
         total, free = disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
         reserve = max(1 << 30, total // 50) if self._reserve_bytes < 0 else self._reserve_bytes
         if count > free - reserve:
-            raise NoRoom(f"{max(0, free - reserve) >> 20} MiB are free for {count >> 20} MiB more")
+            left = max(0, free - reserve)
+            raise NoRoom(f"{left >> 20} MiB are free for {count >> 20} MiB more", size)
 
     def all(self) -> Iterator[Partial]:
         """Yield the partials that are there."""
@@ -66,6 +74,12 @@ class Room:
                     lock.remove()
                 removed += 1
         return removed
+
+
+def _taken(partial: Partial) -> int:
+    """Bytes that a partial has, or will have if somebody fetches it now. Raises: OSError."""
+    here = partial.available()
+    return max(here, partial.size() or 0) if partial.is_locked() else here
 
 
 def _touched(directory: Path) -> float:

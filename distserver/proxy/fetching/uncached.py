@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from contextlib import ExitStack
@@ -15,6 +16,8 @@ PAUSE_SECONDS = 1.0
 """Between two tries to open it."""
 STALL_SECONDS = 5.0
 """Shorter than a fetch's: a client waits for these bytes."""
+SKIP_SECONDS = 5.0
+"""For what an upstream without ranges sends before; what takes longer is not tried again."""
 MAX_BESIDE = 2
 """Readers of a node that may read one blob beside the fetch that fills its partial."""
 
@@ -76,9 +79,14 @@ class Uncached:
         self._held.callback(os.close, descriptor)
 
     def _skip(self, body: Body, at: int) -> None:
-        """Pass over what an upstream without ranges sends before."""
-        left = at - body.start
-        while left > 0 and (data := body.read(min(256 << 10, left))):
+        """Pass over what an upstream without ranges sends before, SKIP_SECONDS long at most."""
+        rate, left = self._wanted.limits.rate, at - body.start
+        until = time.monotonic() + SKIP_SECONDS
+        while left > 0 and (data := body.read(min(rate.read_bytes, left))):
             left -= len(data)
-        if left:
+            rate.spend(len(data))
+            if left > 0 and time.monotonic() > until:
+                self._not_before = math.inf
+                raise UpstreamUnavailable(f"it ignores ranges: {left} bytes too many still come")
+        if left > 0:
             raise UpstreamUnavailable("the upstream ignores ranges and breaks off early")

@@ -7,14 +7,19 @@ good. After a crash of the machine only what the journal proves is; the rest is 
 
 from __future__ import annotations
 
+import logging
 import os
+import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from distserver.proxy.replace import replace
 from distserver.proxy.upstream.breaker import boot_id
 from distserver.registry.content import Hashes
+
+log = logging.getLogger(__name__)
 
 READ_BYTES = 1 << 20
 NOTE_SECONDS = 2.0
@@ -49,7 +54,7 @@ class PartialWriter:
     def __init__(self, directory: Path, algorithm: str) -> None:
         self.hashes = Hashes(algorithm)
         self._directory, self._boot = directory, boot_id() or "-"
-        self._data = _open(directory / "data")
+        self._data = _open_data(directory / "data")
         self._journal = _open(directory / "journal")
         try:
             self._recover()
@@ -62,7 +67,7 @@ class PartialWriter:
         _write(self._data, data)
         self.hashes.update(data)
         if time.monotonic() > self._noted + NOTE_SECONDS:
-            self._note()
+            self._append_note()
 
     def restart(self) -> None:
         """Begin again at byte 0, in a new file. Raises: OSError."""
@@ -76,6 +81,17 @@ class PartialWriter:
     def sync(self) -> None:
         """Bring data to the disk. Raises: OSError."""
         os.fsync(self._data.fileno())
+
+    def seal(self) -> None:
+        """Bring data, whose digest was proved, to the disk, and tell who has it open.
+
+        Raises: OSError.
+        """
+        self.sync()
+        try:
+            os.fchmod(self._data.fileno(), stat.S_IRUSR)
+        except OSError as exc:  # a file system without modes: readers prove it for themselves
+            log.debug("data cannot be made read-only: %s", exc)
 
     def close(self) -> None:
         """Close the files; what is there stays for the next writer."""
@@ -116,19 +132,32 @@ class PartialWriter:
 
     def _begin_journal(self) -> None:
         """Replace the journal by one line, without a moment in which there is none."""
-        new = self._directory / "journal.new"
-        new.unlink(missing_ok=True)
+        replace(self._directory / "journal", self._note(), fsync=True)
         self._journal.close()
-        self._journal = _open(new)
-        self._note()
-        new.replace(self._directory / "journal")
+        self._journal = _open(self._directory / "journal")
+        self._journal.seek(0, os.SEEK_END)
 
-    def _note(self) -> None:
-        self.sync()
-        note = Note(self.hashes.size, self._boot, self.hashes.digest.hex)
-        _write(self._journal, str(note).encode())
+    def _append_note(self) -> None:
+        _write(self._journal, self._note())
         os.fsync(self._journal.fileno())
+
+    def _note(self) -> bytes:
+        """Bring data to the disk; return the journal's line about it. Raises: OSError."""
+        self.sync()
         self._noted = time.monotonic()
+        return str(Note(self.hashes.size, self._boot, self.hashes.digest.hex)).encode()
+
+
+def is_sealed(descriptor: int) -> bool:
+    """Whether open data was proved: read-only, wherever it lies now. Raises: OSError."""
+    return not os.fstat(descriptor).st_mode & stat.S_IWUSR
+
+
+def _open_data(path: Path) -> BinaryIO:
+    """Open data for writing; where it was proved and never published, it may change again."""
+    if path.exists() and not path.stat().st_mode & stat.S_IWUSR:
+        path.chmod(0o600)
+    return _open(path)
 
 
 def _open(path: Path) -> BinaryIO:

@@ -102,7 +102,8 @@ class Attempt:
 def _shut_down(used: socket.socket) -> None:
     """Wake up whoever waits on a connection."""
     try:
-        socket.socket.shutdown(used, socket.SHUT_RDWR)  # also under TLS, as it stands
+        # Also under TLS, as it stands, and under TLS to a proxy.
+        socket.socket.shutdown(getattr(used, "socket", used), socket.SHUT_RDWR)
     except OSError:
         return  # closed already
 

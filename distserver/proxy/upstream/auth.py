@@ -108,10 +108,17 @@ class Authenticator:
 
 def _token(body: bytes) -> _Token:
     try:
-        fields = json.loads(body)
+        fields = dict(json.loads(body))
         value = fields.get("token") or fields["access_token"]
         life = float(fields.get("expires_in") or DEFAULT_LIFE_SECONDS)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+    except (
+        ArithmeticError,
+        AttributeError,
+        KeyError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as exc:
         raise UpstreamUnavailable("the token server's answer is no token") from exc
     if not isinstance(value, str) or not value.isascii() or not value.isprintable():
         raise UpstreamUnavailable("the token server's answer is no token")

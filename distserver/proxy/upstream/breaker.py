@@ -1,28 +1,34 @@
 """What this node knows of the state of one base URL, shared by its processes through a small file.
 
-After three failures, or one Retry-After, the URL is left alone for a while; then one request may
-try again. Lost or damaged memory is harmless: it only costs a try.
+After three failures, or one Retry-After, the URL is left alone for a while, a minute at most; then
+one request may try again. Lost or damaged memory is harmless: it only costs a try.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
-import os
+import secrets
 import threading
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 log = logging.getLogger(__name__)
 
 THRESHOLD = 3
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 30.0
+LONGEST_RETRY_AFTER_SECONDS = 60.0
+"""However long it asks us to wait: one question a minute burdens nobody, and it may be back."""
 TRY_SECONDS = 25.0
 """How long the one that tries again may take before another may."""
 SETTLE_SECONDS = 3.0
 """Failures that come in one burst count as one when the pause grows."""
 MAX_BYTES = 4096
+MAX_AGE_SECONDS = 90 * 86400.0
+DIRECTORY = "upstreams"
+"""In the state directory: a directory an upstream, a file a base URL."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -38,7 +44,6 @@ class State:
     error     how the last failure read, and errored when it was
     """
 
-    url: str = ""
     failures: int = 0
     until: float = 0.0
     grown: float = 0.0
@@ -50,14 +55,17 @@ class State:
 
 
 class Breaker:
-    """The breaker of one URL. Safe in threads; processes see each other's news."""
+    """The breaker of one URL. Safe in threads; processes see each other's news.
 
-    def __init__(self, path: Path, url: str = "") -> None:
-        self._path = path
+    only_if_met  there is no file, and so no news, before the first contact
+    """
+
+    def __init__(self, path: Path, *, only_if_met: bool = False) -> None:
+        self._path, self._only_if_met = path, only_if_met
         self._lock = threading.Lock()
         self._boot = boot_id()
         self._stamp: tuple[int, int] | None = None
-        self._state = State(url)
+        self._state = State()
 
     def state(self) -> State:
         """What is known now."""
@@ -99,7 +107,10 @@ class Breaker:
             self._write(replace(state, overruns=state.overruns + 1))
 
     def failed(self, error: str, retry_after: float | None = None) -> None:
-        """Note that the URL gave no usable answer."""
+        """Note that the URL gave no usable answer.
+
+        retry_after  seconds that it asks us to wait; more than LONGEST_RETRY_AFTER_SECONDS are less
+        """
         with self._lock:
             state, now = self._refreshed(), time.monotonic()
             if state.boot != self._boot:
@@ -107,7 +118,8 @@ class Breaker:
             failures, grown = THRESHOLD if retry_after else state.failures + 1, now
             if state.failures >= THRESHOLD and now - state.grown < SETTLE_SECONDS:
                 failures, grown = state.failures, state.grown
-            until = now + max(retry_after or 0.0, _pause(failures))
+            asked = min(retry_after or 0.0, LONGEST_RETRY_AFTER_SECONDS)
+            until = now + max(asked, _pause(failures))
             told = replace(state, error=error[:500], errored=time.time())
             self._write(replace(told, failures=failures, until=until, grown=grown))
 
@@ -125,14 +137,35 @@ class Breaker:
 
     def _write(self, state: State) -> None:
         self._state = state
-        new = self._path.with_name(f"{self._path.name}.{os.getpid()}.{threading.get_ident()}.new")
+        if self._only_if_met and not state.contact:
+            return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            new.write_text(json.dumps(asdict(state)))
-            new.replace(self._path)
+            self._replace(json.dumps(asdict(state)))
         except OSError as exc:
             # The state directory is full or away: this process still knows.
             log.debug("an upstream's state is not shared: %s", exc)
+
+    def _replace(self, text: str) -> None:
+        new = self._path.with_name(f"{self._path.name}.{secrets.token_hex(8)}.new")
+        try:
+            new.write_text(text)
+            new.replace(self._path)
+        finally:
+            new.unlink(missing_ok=True)
+
+
+def sweep(state: Path, max_age_seconds: float = MAX_AGE_SECONDS) -> None:
+    """Forget what was last written so long ago, in a state directory. Raises: OSError."""
+    for directory in (state / DIRECTORY).glob("*/"):
+        for path in directory.iterdir():
+            if _is_older(path, time.time() - max_age_seconds):
+                path.unlink(missing_ok=True)
+        try:
+            directory.rmdir()
+        except OSError as exc:
+            if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
 
 
 def boot_id() -> str:
@@ -143,9 +176,19 @@ def boot_id() -> str:
         return ""
 
 
+def _is_older(path: Path, when: float) -> bool:
+    """Whether a file was written before; one that has just gone was a writer's temporary."""
+    try:
+        return path.stat().st_mtime < when
+    except FileNotFoundError:
+        return False
+
+
 def _load(path: Path) -> State:
+    """Read a state; another version may have written more, or less. Raises: OSError, ValueError."""
     with path.open() as file:
-        return State(**json.loads(file.read(MAX_BYTES)))
+        read = json.loads(file.read(MAX_BYTES))
+    return State(**{field.name: read[field.name] for field in fields(State) if field.name in read})
 
 
 def _pause(failures: int) -> float:

@@ -33,7 +33,7 @@ CONNECT_SECONDS = 3.0
 SILENCE_SECONDS = 15.0
 MAX_REDIRECTS = 5
 MAX_ERROR_BYTES = 1 << 20
-MAX_RETRY_AFTER = 3600.0
+MAX_RETRY_AFTER = 60.0
 USER_AGENT = "distserver"
 
 
@@ -120,6 +120,8 @@ def new_session() -> requests.Session:
     adapter = Adapter(pool_connections=32, pool_maxsize=32, max_retries=0)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
+    # Else requests reads the body of each redirect to its end, unpacked, to offer the next request.
+    session.get_redirect_target = lambda _: None  # type: ignore[assignment]
     return session
 
 
@@ -148,6 +150,7 @@ class Transfer:
         """Send a request and follow its redirects; return the answer with its body unread.
 
             headers  Authorization is dropped where a redirect leaves the origin
+            data     a form, which may hold a secret: no redirect takes it to another origin
             seconds  longest silence, while connecting at most CONNECT_SECONDS
         Raises: UpstreamUnavailable. Blocks on: the network.
         """
@@ -162,7 +165,10 @@ class Transfer:
             if answer.status not in (301, 302, 303, 307, 308) or not target:
                 return answer
             answer.close()
-            url, sent = self._follow(url, target, sent)
+            new, sent = self._follow(url, target, sent)
+            if data is not None and origin(new) != origin(url):
+                raise UpstreamUnavailable("it sends what we post to another host")
+            url = new
         raise UpstreamUnavailable(f"more than {MAX_REDIRECTS} redirects")
 
     def _once(
@@ -194,7 +200,10 @@ class Transfer:
     def _follow(
         self, url: str, target: str, headers: Mapping[str, str]
     ) -> tuple[str, Mapping[str, str]]:
-        new = urljoin(url, target)
+        try:
+            new = urljoin(url, target)
+        except ValueError as exc:
+            raise UpstreamUnavailable("redirected to what is no URL") from exc
         self._required_host(new)
         if origin(new) == origin(url):
             return new, headers
@@ -225,9 +234,8 @@ def error_of(answer: Answer) -> UpstreamError | None:
 
 
 def is_page(answer: Answer) -> bool:
-    """Whether a GET brought a web page: a captive portal or a firewall speaks, no registry."""
-    kind = answer.headers.get("Content-Type", "")
-    return answer.response.request.method == "GET" and kind.lower().startswith("text/html")
+    """Whether a web page came: a captive portal or a firewall speaks, no registry."""
+    return answer.headers.get("Content-Type", "").lower().startswith("text/html")
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -240,7 +248,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return float(min(int(text[:9]), MAX_RETRY_AFTER))
     try:
         seconds = parsedate_to_datetime(text).timestamp() - time.time()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return min(max(seconds, 0.0), MAX_RETRY_AFTER)
 

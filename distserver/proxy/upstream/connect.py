@@ -12,7 +12,7 @@ import requests
 from distserver.config import Config, UpstreamConfig
 from distserver.metrics import Metrics
 from distserver.proxy.upstream.auth import Authenticator
-from distserver.proxy.upstream.breaker import Breaker
+from distserver.proxy.upstream.breaker import DIRECTORY, Breaker
 from distserver.proxy.upstream.client import Transfer, Transport, new_session
 from distserver.proxy.upstream.credentials import Load, docker_config, password_file
 from distserver.proxy.upstream.ecr import ecr_password
@@ -37,9 +37,13 @@ def connector(config: Config, mode: Mode, metrics: Metrics) -> Callable[[Upstrea
 
 
 def breaker_of(state: Path, upstream: Upstream, url: str) -> Breaker:
-    """Return what this node knows of a base URL of an upstream."""
+    """Return what this node knows of a base URL of an upstream.
+
+    A member of a family leaves a file only if it answered once, since anybody may name any number.
+    """
     name = hashlib.sha256(url.encode()).hexdigest()[:16]
-    return Breaker(state / "upstreams" / upstream.directory / f"{name}.json", url)
+    path = state / DIRECTORY / upstream.directory / f"{name}.json"
+    return Breaker(path, only_if_met=bool(upstream.family))
 
 
 def _upstream(host: str, table: UpstreamConfig, config: Config) -> Upstream:

@@ -41,6 +41,10 @@ class UpstreamUnavailable(UpstreamError):
         self.retry_after = retry_after
 
 
+class UpstreamRangeRefused(UpstreamUnavailable):
+    """It has no byte where we asked from (416): what we have of the blob is as long, or longer."""
+
+
 class UpstreamPage(UpstreamUnavailable):
     """A web page that says 404: of a captive portal, or of a registry that tells it to people."""
 

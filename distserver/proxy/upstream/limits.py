@@ -45,6 +45,9 @@ class Slots:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 os.close(descriptor)
+            except BaseException:
+                os.close(descriptor)
+                raise
             else:
                 return descriptor
         return None

@@ -27,7 +27,12 @@ from distserver.oci.names import Tag, parse_tag
 from distserver.oci.references import Reference
 from distserver.proxy.upstream.auth import Authenticator
 from distserver.proxy.upstream.client import SILENCE_SECONDS, Answer, Transfer, error_of, is_page
-from distserver.proxy.upstream.errors import UpstreamLied, UpstreamUnavailable
+from distserver.proxy.upstream.errors import (
+    UpstreamLied,
+    UpstreamPage,
+    UpstreamRangeRefused,
+    UpstreamUnavailable,
+)
 
 ACCEPT = {"Accept": ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))}
 STALL_SECONDS = 30.0
@@ -86,9 +91,7 @@ class UpstreamRegistry:
     def resolve(self, repository: str, reference: Reference) -> Digest | None:
         """Return the digest that a reference has now; None if the upstream does not say."""
         path = f"/v2/{repository}/manifests/{reference}"
-        with self._ask("HEAD", path, repository, ACCEPT) as answer:
-            if answer.headers.get("Content-Type", "").lower().startswith("text/html"):
-                raise UpstreamUnavailable("the upstream answers a web page")
+        with self._head(path, repository, ACCEPT) as answer:
             return _digest_header(answer)
 
     def manifest(self, repository: str, reference: Reference) -> Fetched:
@@ -102,17 +105,25 @@ class UpstreamRegistry:
 
     def blob_size(self, repository: str, digest: Digest) -> int:
         """Return the size of a blob that the repository serves to us. Raises: as every method."""
-        with self._ask("HEAD", f"/v2/{repository}/blobs/{digest}", repository) as answer:
+        with self._head(f"/v2/{repository}/blobs/{digest}", repository) as answer:
             return _length(answer)
 
     def blob(
         self, repository: str, digest: Digest, start: int = 0, stall_seconds: float = STALL_SECONDS
     ) -> Body:
-        """Open a blob from a byte on; an upstream that ignores ranges gives it from 0.
+        """Open a blob from a byte on; from 0 if the upstream has no byte there or ignores ranges.
 
             stall_seconds  longest silence in the body
         The bytes are not checked: whoever keeps them proves the digest of the whole.
         """
+        try:
+            return self._blob(repository, digest, start, stall_seconds)
+        except UpstreamRangeRefused:
+            if not start:
+                raise
+            return self._blob(repository, digest, 0, stall_seconds)
+
+    def _blob(self, repository: str, digest: Digest, start: int, stall_seconds: float) -> Body:
         headers = {"Range": f"bytes={start}-"} if start else {}
         path = f"/v2/{repository}/blobs/{digest}"
         answer = self._ask("GET", path, repository, headers, stall_seconds)
@@ -153,11 +164,27 @@ class UpstreamRegistry:
                 following = _NEXT.search(answer.headers.get("Link", ""))
             if not following:
                 return
-            target = urljoin(base + path, following[1])
+            target = _joined(base + path, following[1])
             if not target.startswith(f"{base}/"):
                 raise UpstreamLied("the next page lies elsewhere")
             path = target.removeprefix(base)
         raise UpstreamUnavailable(f"a list of more than {MAX_PAGES} pages")
+
+    def _head(self, path: str, repository: str, headers: Mapping[str, str] | None = None) -> Answer:
+        """Ask for headers; whether a page that says 404 is the registry's own, GET tells.
+
+        Some registries' servers answer HEAD with the Content-Type of a page they do not send.
+        """
+        try:
+            answer = self._ask("HEAD", path, repository, headers)
+        except UpstreamPage:
+            answer = self._ask("GET", path, repository, headers)
+        try:
+            _require_registry(answer)
+        except UpstreamUnavailable:
+            answer.close()
+            raise
+        return answer
 
     def _ask(
         self,
@@ -178,8 +205,15 @@ class UpstreamRegistry:
             answer = self._transfer.send(method, url, sent, seconds=silence_seconds)
         if error := error_of(answer):
             answer.close()
-            raise error
+            raise UpstreamRangeRefused(error.reason) if answer.status == 416 else error
         return answer
+
+
+def _joined(base: str, target: str) -> str:
+    try:
+        return urljoin(base, target)
+    except ValueError as exc:
+        raise UpstreamLied("the next page has no URL") from exc
 
 
 def _digest_header(answer: Answer) -> Digest | None:

@@ -28,6 +28,7 @@ def _watch(mode: Mode) -> None:
         is_offline = mode.offline
         if is_offline and not was_offline:
             log.info("offline: connections to upstreams are cut")
-            WIRE.cut()
+        if is_offline:
+            WIRE.cut()  # each time: who was let through a moment before may have undone it
         was_offline = is_offline
         time.sleep(LOOK_SECONDS)

@@ -29,6 +29,7 @@ class Upstream:
     """A registry that we fetch from.
 
     name             its canonical host[:port], as image names carry it
+    family           such as *.pkg.dev, for a host that only this admits: anybody may name others
     urls             base URLs, tried in order
     hosts            hosts of ours under which every name means this upstream
     allow            patterns of its repositories that may be fetched; empty = all
@@ -52,6 +53,7 @@ class Upstream:
     signatures: bool = True
     max_fetches: int = 8
     max_bytes_per_second: int = 0
+    family: str = ""
 
     @property
     def directory(self) -> str:
@@ -70,6 +72,12 @@ class Upstream:
             if fnmatch.fnmatchcase(f"{repository}:{tag}" if ":" in pattern else tag, pattern):
                 return seconds
         return self.ttl_seconds
+
+
+def label_of(host: str) -> str:
+    """How an upstream is called where names must be few: a member of a family like the family."""
+    family = host.partition(".")[2]
+    return f"*.{family}" if family in FAMILIES else host
 
 
 def base_url(host: str) -> str:
@@ -125,8 +133,9 @@ class Upstreams:
         label, _, family = host.partition(".")
         if family not in FAMILIES or not _LABEL.fullmatch(label):
             return None
-        settings = self.configured.get(f"*.{family}", self.policy)
-        return replace(settings, name=host, urls=(base_url(host),))
+        family = f"*.{family}"
+        settings = self.configured.get(family, self.policy)
+        return replace(settings, name=host, urls=(base_url(host),), family=family)
 
 
 def _first(found: Iterable[Upstream]) -> Upstream | None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from concurrent.futures import wait
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from distserver.metrics import Metrics
 from distserver.oci.digests import Digest
-from distserver.proxy.background import in_background
+from distserver.proxy.background import Jobs, in_background
 from distserver.proxy.memory import Memory
 from distserver.proxy.upstream.attempt import WIRE, bounded, discard
 from distserver.proxy.upstream.breaker import Breaker
 from distserver.proxy.upstream.errors import (
     UpstreamAbsent,
+    UpstreamBusy,
     UpstreamError,
+    UpstreamLate,
     UpstreamLied,
     UpstreamOffline,
     UpstreamPage,
@@ -29,6 +32,8 @@ from distserver.proxy.upstream.mode import Mode
 from distserver.proxy.upstream.registry import UpstreamRegistry
 from distserver.proxy.upstream.table import Upstream
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 Question = Callable[[UpstreamRegistry], T]
 
@@ -37,6 +42,7 @@ ASK_SECONDS = 20.0
 TRY_SECONDS = 0.8
 """How long whoever asks first after a pause waits; the question goes on without it."""
 OVERRUNS = 3
+MAX_JOBS = 64
 DISTRUST_SECONDS = 20.0
 
 
@@ -61,6 +67,7 @@ class Uplink:
     ) -> None:
         self.upstream, self.places, self.limits = upstream, tuple(places), limits
         self._mode, self._metrics = mode, metrics
+        self._soon: Jobs[object] = Jobs("ask", MAX_JOBS)
         self._distrusted: Memory[tuple[Digest, str], UpstreamLied] = Memory(1000, DISTRUST_SECONDS)
 
     @property
@@ -83,6 +90,7 @@ class Uplink:
         """
         self.require_online()
         WIRE.allow()
+        self.require_online()  # again: a switch meanwhile was undone by this, until the next look
         deadline, failure = time.monotonic() + seconds, UpstreamError("")
         asked = [place for place in self.places if place.registry.url not in avoid]
         for number, place in enumerate(asked):
@@ -93,6 +101,21 @@ class Uplink:
                 if not number or isinstance(failure, UpstreamAbsent):
                     failure = exc
         raise failure
+
+    def ask_soon(self, key: Hashable, question: Question[T], seconds: float) -> T:
+        """As ask, but the caller waits so many seconds at most; the question goes on without him.
+
+            key  of the question; who asks the same meanwhile joins
+        To cut a question short would say of a slow upstream that it does not answer.
+        Raises: UpstreamError; UpstreamLate when the wait is over.
+        """
+        self.require_online()
+        job = self._soon.start(key, lambda: self.ask(question))
+        if job is None:
+            raise UpstreamBusy("as many questions as may be wait for answers already")
+        if not wait([job], seconds).done:
+            raise UpstreamLate("the upstream has not answered yet")
+        return cast(T, job.result())
 
     def distrusted(self, digest: Digest) -> dict[str, UpstreamLied]:
         """Base URLs whose answers about a blob proved wrong lately, and how."""
@@ -136,7 +159,7 @@ class Uplink:
 
     def _noted(self, place: Place, question: Question[T], seconds: float) -> T:
         try:
-            answer = bounded(lambda: question(place.registry), seconds)
+            answer = bounded(lambda: _understood(place, question), seconds)
         except UpstreamPage:
             self._count("page")  # says nothing of the upstream's state either
             raise
@@ -155,6 +178,17 @@ class Uplink:
 
     def _count(self, result: str) -> None:
         self._metrics.upstream_requests.labels(self.upstream.name, result).inc()
+
+
+def _understood(place: Place, question: Question[T]) -> T:
+    """Ask; an answer on which our code, or a library's, stumbles is none, and no way to hurt us."""
+    try:
+        return question(place.registry)
+    except UpstreamError:
+        raise
+    except Exception as exc:
+        log.exception("an answer of %s is not understood", place.registry.url)
+        raise UpstreamUnavailable(f"its answer is not understood: {type(exc).__name__}") from exc
 
 
 _RESULTS: dict[type[UpstreamError], str] = {

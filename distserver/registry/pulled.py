@@ -1,0 +1,68 @@
+"""Manifests that come from an upstream: kept before their content, and their tags follow it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from backends import read_all
+from backends.errors import Corrupt, NotFound
+from distserver.oci.digests import Digest
+from distserver.oci.errors import ManifestUnknown
+from distserver.oci.manifests import Manifest
+from distserver.oci.names import Tag
+from distserver.registry import layout
+from distserver.registry.manifest_record import MAX_RECORD_BYTES, field
+from distserver.registry.manifests import Manifests, StoredManifest
+from distserver.registry.tags import Current
+
+log = logging.getLogger(__name__)
+
+
+class PulledManifests(Manifests):
+    """What a proxy does with manifests, beside what clients do."""
+
+    def keep(
+        self, name: str, digest: Digest, body: bytes, manifest: Manifest, tags: Sequence[Tag]
+    ) -> None:
+        """Store a pulled manifest, whose digest was proved and whose content may come later.
+
+        A tag that was pushed here stays as it is. Raises: Full, Unavailable.
+        """
+        self._content.put_small(digest, body)
+        self._announce(name, digest, manifest)
+        fields = {"mediaType": manifest.media_type, "pulled": True}
+        record = self._records.ensure(
+            layout.manifest_records(name, digest), json.dumps(fields).encode()
+        )
+        for tag in tags:
+            self._tags.follow(name, tag, digest, record, partial(self._is_pulled, name))
+
+    def earlier(self, name: str, tag: Tag) -> Iterator[StoredManifest]:
+        """Yield the manifests that the tag names and named, newest first, as far as they are here.
+
+        Raises: Unavailable.
+        """
+        for current in self._tags.earlier(name, tag):
+            try:
+                yield self._by_record(name, current.digest, current.record)
+            except (ManifestUnknown, Corrupt) as exc:
+                log.debug("%s@%s is not here: %s", name, current.digest, exc)
+
+    def drop(self, name: str, tag: Tag, digest: Digest) -> None:
+        """Delete a tag that its upstream deleted, if it still names this pulled manifest.
+
+        Raises: Full, Unavailable.
+        """
+        self._tags.unfollow(
+            name, tag, lambda now: now.digest == digest and self._is_pulled(name, now)
+        )
+
+    def _is_pulled(self, name: str, current: Current) -> bool:
+        key = layout.manifest_records(name, current.digest) + current.record
+        try:
+            return field(read_all(self._backend, key, MAX_RECORD_BYTES), "pulled") is True
+        except NotFound:
+            return True
