@@ -113,7 +113,7 @@ class ProxiedManifests(PulledManifests):
 
     def held(self, name: str, reference: Reference) -> StoredManifest:
         """See Manifests.held. Asks no upstream."""
-        return super().get(name, reference)
+        return super().held(name, reference)
 
     def follow(self, name: str, tag: Tag, stored: StoredManifest, validated: bool) -> None:
         """Let a tag that was not pushed here name a held manifest.
@@ -144,6 +144,12 @@ class ProxiedManifests(PulledManifests):
                 return replace(whole, warning=f"stale: {exc.reason}")
             raise told(exc, ManifestUnknown("held without all its layers")) from exc
         return held
+
+    def _is_here(self, name: str, stored: StoredManifest) -> bool:
+        """See Manifests; the content of a pulled one may come when it is asked for (_offered)."""
+        if stored.pulled and self._sources.of(name):
+            return True
+        return super()._is_here(name, stored)
 
     def _require_hope(self, source: Source, name: str, held: StoredManifest) -> None:
         """Let what the manifest lacks be brought. Raises: UpstreamError if it will not come now."""

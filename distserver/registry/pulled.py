@@ -14,7 +14,8 @@ from distserver.oci.errors import ManifestUnknown
 from distserver.oci.manifests import Manifest
 from distserver.oci.names import Tag
 from distserver.registry import layout
-from distserver.registry.manifests import MAX_RECORD_BYTES, Manifests, StoredManifest, field
+from distserver.registry.manifest_record import MAX_RECORD_BYTES, field
+from distserver.registry.manifests import Manifests, StoredManifest
 from distserver.registry.tags import Current
 
 log = logging.getLogger(__name__)
