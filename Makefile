@@ -1,5 +1,6 @@
 # distserver. Every target sets up what it needs; `make` alone lists them.
 SHELL := /bin/bash
+export PREFIX DESTDIR WHEELS ENABLE
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
@@ -44,7 +45,7 @@ test-upstreams: $(READY) $(TOOLS) ## Each fault of an upstream, with real client
 test-links: $(READY) $(TOOLS) ## Bad links, one fetch for many, offline, full or lost storage; TEST_COUNTS=full
 	$(PYTEST) tests/links
 
-test-drills: $(READY) $(TOOLS) ## What operators do, from end to end: ship, bundles, moving in, a link that drops; root, Debian
+test-drills: $(READY) $(TOOLS) ## What operators do, from end to end: ship, bundles, moving in, boots with systemd, nodes with Syncthing; root, Debian
 	$(PYTEST) tests/drills
 
 bench: $(READY) $(TOOLS) ## Speed against nginx, distribution v3 and docker-registry, as ratios of one run
@@ -59,6 +60,12 @@ install-image: ## Put it where k3s, RKE2 or our import unit take it at boot: IMA
 
 acceptance: $(READY) $(TOOLS) ## Every table at full counts; records figures for docs/promises.md
 	TEST_COUNTS=full $(MAKE) test conformance test-clients test-faults test-upstreams test-links test-drills promises
+
+install-systemd: ## Install as a service: PREFIX, DESTDIR, WHEELS (no network), ENABLE=1; see contrib/systemd
+	bash contrib/systemd/install.sh install
+
+uninstall-systemd: ## Remove the service; data and settings stay
+	bash contrib/systemd/install.sh uninstall
 
 docs: $(READY) ## Render docs/configuration.md from the code
 	$(PY) -m distserver config --markdown > docs/configuration.md

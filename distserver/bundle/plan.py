@@ -23,7 +23,7 @@ from distserver.oci.manifests import (
     Manifest,
     parse_manifest,
 )
-from distserver.proxy.completion import MAX_DEPTH
+from distserver.registry.arrival import MAX_DEPTH
 from distserver.registry.manifests import StoredManifest
 
 MANIFESTS = frozenset({OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST})

@@ -175,6 +175,12 @@ class ServiceUnavailable(RegistryError):
     default_headers = {"Retry-After": "5"}
 
 
+class NotArrived(ServiceUnavailable):
+    """It was pushed to another copy of this storage, from where not all of it has come yet."""
+
+    message = "not all of it has arrived here yet"
+
+
 class PaginationNumberInvalid(RegistryError):
     """The parameter `n` of a listing is not a number we take."""
 

@@ -10,6 +10,7 @@ configured. Signatures come along: what cosign keeps in tags, and referrers.
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 
 from distserver.oci.digests import Digest
 from distserver.oci.manifests import Descriptor, Manifest, parse_manifest
@@ -18,10 +19,10 @@ from distserver.proxy.begun import Begun
 from distserver.proxy.fetching.partial import Partial
 from distserver.proxy.memory import Memory
 from distserver.proxy.sources import Source
+from distserver.registry.arrival import is_whole
 from distserver.registry.blobs import Blobs
 from distserver.registry.manifests import Manifests, StoredManifest
 
-MAX_DEPTH = 4
 COSIGN = (".sig", ".att", ".sbom")
 HINDERED_SECONDS = 30.0
 """How long an image is not offered after something of it did not come."""
@@ -45,7 +46,7 @@ class Completion:
         signed = source.upstream.signatures and manifest.subject is None
         self._begun.add(name, digest, manifest, signed)
 
-    def is_complete(self, name: str, stored: StoredManifest, depth: int = MAX_DEPTH) -> bool:
+    def is_complete(self, name: str, stored: StoredManifest) -> bool:
         """Whether a node can run it from what is held: of an index, at least one member.
 
         Raises: Unavailable.
@@ -53,14 +54,10 @@ class Completion:
         key = (name, stored.digest)
         if self._complete.get(key):
             return True
-        manifest = parse_manifest(stored.data, stored.media_type)
-        complete = all(self._blobs.has(name, blob.digest) for blob in manifest.blobs)
-        if manifest.children:
-            members = (child.digest for child in manifest.children)
-            complete = depth > 0 and any(self._has(name, member, depth) for member in members)
-        if complete:
+        if is_whole(stored, partial(self._blobs.has, name), partial(self._member, name)):
             self._complete.set(key, True)
-        return complete
+            return True
+        return False
 
     def hindrance(self, source: Source, name: str, manifest: Manifest) -> str | None:
         """Why something that the image lacks did not come a moment ago; None if nothing hinders.
@@ -73,16 +70,16 @@ class Completion:
                 return failure.reason
         for child in manifest.children:
             if self._manifests.has(name, child.digest):
-                stored = self._manifests.get(name, child.digest)
+                stored = self._manifests.held(name, child.digest)
                 member = parse_manifest(stored.data, stored.media_type)
                 if not member.children and (found := self.hindrance(source, name, member)):
                     return found
         return None
 
-    def _has(self, name: str, digest: Digest, depth: int) -> bool:
+    def _member(self, name: str, digest: Digest) -> StoredManifest | None:
         if not self._manifests.has(name, digest):
-            return False
-        return self.is_complete(name, self._manifests.get(name, digest), depth - 1)
+            return None
+        return self._manifests.held(name, digest)
 
 
 def members(manifest: Manifest, platforms: Collection[str]) -> list[Descriptor]:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
+from functools import partial
 
 from backends.errors import StorageError
 from distserver.metrics import Metrics
@@ -113,7 +114,7 @@ class ProxiedManifests(PulledManifests):
 
     def held(self, name: str, reference: Reference) -> StoredManifest:
         """See Manifests.held. Asks no upstream."""
-        return super().get(name, reference)
+        return super().held(name, reference)
 
     def follow(self, name: str, tag: Tag, stored: StoredManifest, validated: bool) -> None:
         """Let a tag that was not pushed here name a held manifest.
@@ -145,6 +146,12 @@ class ProxiedManifests(PulledManifests):
             raise told(exc, ManifestUnknown("held without all its layers")) from exc
         return held
 
+    def _is_here(self, name: str, stored: StoredManifest) -> bool:
+        """See Manifests; the content of a pulled one may come when it is asked for (_offered)."""
+        if stored.pulled and self._sources.of(name):
+            return True
+        return super()._is_here(name, stored)
+
     def _require_hope(self, source: Source, name: str, held: StoredManifest) -> None:
         """Let what the manifest lacks be brought. Raises: UpstreamError if it will not come now."""
         manifest, digest = parse_manifest(held.data, held.media_type), held.digest
@@ -163,8 +170,17 @@ class ProxiedManifests(PulledManifests):
                 source.uplink.ask_soon((name, digest), question, HOPE_SECONDS)
 
     def _whole_before(self, name: str, tag: Tag) -> StoredManifest | None:
-        whole = (old for old in self.earlier(name, tag) if self._completion.is_complete(name, old))
-        return next(whole, None)
+        try:
+            return self._by_tag(name, tag, partial(self._is_whole_here, name))
+        except RegistryError as exc:
+            log.debug("nothing that %s:%s named is whole: %s", name, tag, exc.message)
+            return None
+
+    def _is_whole_here(self, name: str, digest: Digest, record: str) -> bool:
+        try:
+            return self._completion.is_complete(name, self._by_record(name, digest, record))
+        except ManifestUnknown:
+            return False
 
     def _validated(
         self, source: Source, name: str, tag: Tag, held: StoredManifest

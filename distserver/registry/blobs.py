@@ -50,6 +50,22 @@ class Blobs:
             return False
         return True
 
+    def arrived(self, name: str, digest: Digest) -> bool:
+        """Whether nothing of the blob is on its way here: what was removed, or rotted, is not.
+
+        Raises: Unavailable.
+        """
+        records = self._records.read(layout.blob_records(name, digest))
+        if not records.live:
+            return bool(records.gone)
+        try:
+            self._content.size(digest)
+        except NotFound:
+            return False
+        except Corrupt:
+            return True
+        return True
+
     def held_size(self, name: str, digest: Digest) -> int:
         """As size, of what is stored here and nowhere else: whether a push has to bring it."""
         return self.size(name, digest)

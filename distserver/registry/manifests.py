@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from cachetools import LRUCache
 
@@ -19,19 +19,19 @@ from distserver.oci.errors import (
     ManifestBlobUnknown,
     ManifestInvalid,
     ManifestUnknown,
+    NotArrived,
 )
 from distserver.oci.manifests import MAX_MANIFEST_BYTES, Manifest, parse_manifest
 from distserver.oci.names import Tag
 from distserver.oci.references import Reference
 from distserver.registry import layout
+from distserver.registry.arrival import Arrivals
 from distserver.registry.blobs import Blobs
 from distserver.registry.content import Content
+from distserver.registry.manifest_record import MAX_RECORD_BYTES, field, type_of
 from distserver.registry.records import RecordStore
-from distserver.registry.tags import Tags
+from distserver.registry.tags import Arrived, Tags
 
-log = logging.getLogger(__name__)
-
-MAX_RECORD_BYTES = 4096
 NOT_ARRIVED = "a newer version of this tag has not arrived here yet"
 PUSH_TRIES = 3
 """A push that loses against concurrent deletes of the same digest this often is refused."""
@@ -79,18 +79,26 @@ class Manifests:
         self._cache: LRUCache[str, StoredManifest] = LRUCache(
             cache_bytes, lambda stored: len(stored.data) + 512
         )
+        self._arrivals = Arrivals(blobs)
 
     def get(self, name: str, reference: Reference) -> StoredManifest:
-        """Return a manifest by tag or digest. Raises: ManifestUnknown, Unavailable, Corrupt."""
-        if isinstance(reference, Digest):
-            return self._by_digest(name, reference)
-        current = self._tags.resolve(name, reference)
-        stored = self._by_record(name, current.digest, current.record)
-        return replace(stored, warning=NOT_ARRIVED) if current.stale else stored
+        """Return a manifest by tag or digest, if all that a pull of it needs has arrived.
+
+        By digest one whose content has not is unknown, so that a push brings it; a tag names the
+        version before it until then. Raises: ManifestUnknown, NotArrived, Unavailable, Corrupt.
+        """
+        if isinstance(reference, Tag):
+            return self._by_tag(name, reference, partial(self._has_arrived, name))
+        stored = self._by_digest(name, reference)
+        if not self._is_here(name, stored):
+            raise ManifestUnknown(NotArrived.message, detail={"digest": str(reference)})
+        return stored
 
     def held(self, name: str, reference: Reference) -> StoredManifest:
-        """As get, of what is stored here and nowhere else: whether a push has to bring it."""
-        return self.get(name, reference)
+        """As get, of what is stored here and nowhere else, whether its content is here or not."""
+        if isinstance(reference, Tag):
+            return self._by_tag(name, reference)
+        return self._by_digest(name, reference)
 
     def has(self, name: str, digest: Digest) -> bool:
         """Whether this repository has the manifest. Raises: Unavailable."""
@@ -138,6 +146,27 @@ class Manifests:
         if not self._records.remove(layout.manifest_records(name, digest)):
             raise ManifestUnknown(detail={"digest": str(digest)})
 
+    def _by_tag(self, name: str, tag: Tag, arrived: Arrived | None = None) -> StoredManifest:
+        current = self._tags.resolve(name, tag, arrived)
+        stored = self._by_record(name, current.digest, current.record)
+        return replace(stored, warning=NOT_ARRIVED) if current.stale else stored
+
+    def _has_arrived(self, name: str, digest: Digest, record: str) -> bool:
+        try:
+            return self._is_here(name, self._by_record(name, digest, record))
+        except ManifestUnknown:
+            return False
+
+    def _is_here(self, name: str, stored: StoredManifest) -> bool:
+        """Whether its content has arrived."""
+        return self._arrivals.is_here(name, stored, partial(self._member, name))
+
+    def _member(self, name: str, digest: Digest) -> StoredManifest | None:
+        try:
+            return self._by_digest(name, digest)
+        except ManifestUnknown:
+            return None
+
     def _by_digest(self, name: str, digest: Digest) -> StoredManifest:
         live = self._records.read(layout.manifest_records(name, digest)).live
         if not live:
@@ -162,7 +191,7 @@ class Manifests:
         except NotFound as exc:
             raise ManifestUnknown(detail={"digest": str(digest)}) from exc
         pulled = field(record, "pulled") is True
-        return StoredManifest(digest, _type_of(record, digest, data), data, pulled=pulled)
+        return StoredManifest(digest, type_of(record, digest, data), data, pulled=pulled)
 
     def _require_references(self, name: str, manifest: Manifest) -> None:
         needed = (*manifest.blobs, *manifest.children)
@@ -232,31 +261,3 @@ def put_once(backend: Backend, key: str) -> None:
         backend.stat(key)
     except NotFound:
         put(backend, key, b"")
-
-
-def field(record: bytes, name: str) -> object:
-    """A field of a record; None if it has none, or is not one of ours."""
-    try:
-        value: object = json.loads(record)[name]
-    except (ValueError, KeyError, TypeError):
-        return None
-    return value
-
-
-def _media_type(record: bytes) -> str | None:
-    value = field(record, "mediaType")
-    return value if isinstance(value, str) else None
-
-
-def _type_of(record: bytes, digest: Digest, data: bytes) -> str:
-    """The media type that a manifest was pushed with, as its record says.
-
-    A record that is damaged, or does not fit the manifest, counts for nothing: then the type is the
-    one that the manifest names itself. Raises: Corrupt.
-    """
-    for named in (_media_type(record), None):
-        try:
-            return parse_manifest(data, named).media_type
-        except ManifestInvalid as exc:
-            log.warning("the record of %s says %s: %s", digest, named, exc)
-    raise Corrupt(f"the type of {digest} is not known any more")

@@ -43,7 +43,7 @@ class Referrers:
 
     def _from_fallback_tag(self, name: str, subject: Digest) -> set[Digest]:
         try:
-            stored = self._manifests.get(name, fallback_tag(subject))
+            stored = self._manifests.held(name, fallback_tag(subject))
             index = parse_manifest(stored.data, stored.media_type)
         except (ManifestUnknown, ManifestInvalid):
             return set()
@@ -51,7 +51,7 @@ class Referrers:
 
     def _descriptor(self, name: str, subject: Digest, digest: Digest) -> dict[str, Any] | None:
         try:
-            stored = self._manifests.get(name, digest)
+            stored = self._manifests.held(name, digest)
         except ManifestUnknown:
             return None
         manifest: Manifest = parse_manifest(stored.data, stored.media_type)

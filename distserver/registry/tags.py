@@ -2,8 +2,9 @@
 
 A version's name is `<2^64-1-counter, 16 hex>-<nonce>-<record nonce>-<alg>-<hex>`, or
 `<16 hex>-<nonce>-deleted`. It counts only while the record that it names is live:
-a removed record means that the tag is absent, one that has not arrived yet leaves the
-version before it in force. Two writers with one counter are concurrent; the nonce decides.
+a removed record means that the tag is absent; one that has not arrived yet, or whose content has
+not, leaves the version before it in force. Two writers with one counter are concurrent; the nonce
+decides.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from itertools import groupby
 
 from backends import Backend, put
 from distserver.oci.digests import Digest
-from distserver.oci.errors import ManifestUnknown
+from distserver.oci.errors import ManifestUnknown, NotArrived
 from distserver.oci.names import Tag
 from distserver.registry import layout
 from distserver.registry.cache import ValidatedCache
@@ -31,6 +32,8 @@ _VERSION = re.compile(
     r"([0-9a-f]{16})-([0-9a-f]{16})-(?:deleted|([0-9a-f]{16})-(sha256|sha512)-([0-9a-f]{64,128}))"
 )
 _NONE = Records((), frozenset())
+Arrived = Callable[[Digest, str], bool]
+"""Tells of a manifest and its record whether all that a pull needs has arrived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,11 @@ class Version:
         digest = Digest(match[4], match[5]) if match[4] else None
         return cls(_TOP - int(match[1], 16), match[2], match[3], digest)
 
+    @property
+    def pushed(self) -> bool:
+        """Whether a user pushed it, rather than an upstream said so."""
+        return self.nonce[0] in PUSHED
+
 
 @dataclass(frozen=True, slots=True)
 class Current:
@@ -67,7 +75,15 @@ class Current:
     stale: bool
 
 
-def choose(versions: Iterable[Version], known: Callable[[Digest], Records]) -> Current | None:
+def _anything(digest: Digest, record: str) -> bool:
+    return True
+
+
+def choose(
+    versions: Iterable[Version],
+    known: Callable[[Digest], Records],
+    arrived: Arrived = _anything,
+) -> Current | None:
     """Choose the version in force from versions, newest first.
 
     known  tells the records of a manifest in the same repository
@@ -77,7 +93,7 @@ def choose(versions: Iterable[Version], known: Callable[[Digest], Records]) -> C
         if version.digest is None or version.record is None:
             return None
         records = known(version.digest)
-        if version.record in records.live:
+        if version.record in records.live and arrived(version.digest, version.record):
             return Current(version.digest, version.record, stale)
         if version.record in records.gone:
             return None
@@ -93,11 +109,19 @@ class Tags:
         self._records = records
         self._cache: ValidatedCache[list[Version]] = ValidatedCache(backend, CACHE_BYTES)
 
-    def resolve(self, name: str, tag: Tag) -> Current:
-        """Return what the tag names. Raises: ManifestUnknown, Unavailable."""
-        current = self._current(name, self._versions(name, tag))
+    def resolve(self, name: str, tag: Tag, arrived: Arrived | None = None) -> Current:
+        """Return what the tag names; with arrived, what has arrived of it.
+
+        Raises: ManifestUnknown, NotArrived (it was pushed, and no version of it has arrived),
+        Unavailable.
+        """
+        versions = self._versions(name, tag)
+        current = self._current(name, versions, arrived or _anything)
         if current is None:
-            raise ManifestUnknown(detail={"tag": str(tag)})
+            detail = {"tag": str(tag)}
+            if arrived and versions and versions[0].pushed and self._counts(name, versions[0]):
+                raise NotArrived(detail=detail)
+            raise ManifestUnknown(detail=detail)
         return current
 
     def put(self, name: str, tag: Tag, digest: Digest, record: str) -> None:
@@ -119,26 +143,16 @@ class Tags:
         """As put, for what an upstream says, if what the tag names now may be replaced.
 
         A push at the same time wins: of two versions with one counter the smaller nonce is in
-        force, and pushes have smaller ones. Raises: Full, Unavailable.
+        force, and pushes have smaller ones. So does one that has not arrived here yet.
+
+        Raises: Full, Unavailable.
         """
         versions = self._versions(name, tag)
         current = self._current(name, versions)
+        if versions and versions[0].pushed and self._is_absent(name, versions[0]):
+            return
         if current is None or may_replace(current):
             self._put(name, tag, versions, Version(0, new_nonce(PULLED), record, digest))
-
-    def earlier(self, name: str, tag: Tag) -> Iterator[Current]:
-        """Yield all that the tag names and named, newest first, back to what was deleted.
-
-        Raises: Unavailable.
-        """
-        for version in self._versions(name, tag):
-            if version.digest is None or version.record is None:
-                return
-            records = self._records.read(layout.manifest_records(name, version.digest))
-            if version.record in records.gone:
-                return
-            if version.record in records.live:
-                yield Current(version.digest, version.record, stale=True)
 
     def unfollow(self, name: str, tag: Tag, may_delete: Callable[[Current], bool]) -> None:
         """Delete the tag because its upstream did, if what it names now may be deleted.
@@ -179,6 +193,13 @@ class Tags:
             if newest.digest and (current.stale if current else self._is_absent(name, newest))
         }
 
+    def _counts(self, name: str, version: Version) -> bool:
+        """Whether it names a manifest whose record was not removed."""
+        if version.digest is None:
+            return False
+        records = self._records.read(layout.manifest_records(name, version.digest))
+        return version.record not in records.gone
+
     def _is_absent(self, name: str, version: Version) -> bool:
         if version.digest is None:
             return False
@@ -207,9 +228,13 @@ class Tags:
 
         return self._cache.get((name, tag), (prefix,), load)
 
-    def _current(self, name: str, versions: list[Version]) -> Current | None:
+    def _current(
+        self, name: str, versions: list[Version], arrived: Arrived = _anything
+    ) -> Current | None:
         return choose(
-            versions, lambda digest: self._records.read(layout.manifest_records(name, digest))
+            versions,
+            lambda digest: self._records.read(layout.manifest_records(name, digest)),
+            arrived,
         )
 
     def _put(self, name: str, tag: Tag, versions: list[Version], new: Version) -> None:

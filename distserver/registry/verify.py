@@ -117,7 +117,7 @@ def _problems(
         yield f"{digest}: {damaged[digest]}"
         return
     try:
-        stored = registry.manifests.get(name, digest)
+        stored = registry.manifests.held(name, digest)
         manifest = parse_manifest(stored.data[:MAX_MANIFEST_BYTES], stored.media_type)
     except (ManifestUnknown, ManifestInvalid, Corrupt) as exc:
         yield f"{digest}: {exc}"

@@ -83,6 +83,7 @@ class SendFile:
         if not sent:
             raise OSError("the entry ended before its size")
         self._left -= sent
+        self._environ["distserver.moved"]()
         self._environ["distserver.sent"] = self._environ.get("distserver.sent", 0) + sent
 
 

@@ -20,8 +20,10 @@ def settings(config: Config) -> dict[str, object]:
         "preload_app": True,
         "accesslog": "-",
         "access_log_format": config.log_format,
-        # The heartbeat of a thread worker is independent of its requests: this cuts no transfer.
+        # A worker without a heartbeat for so long is replaced; busy ones have one (see pulse).
         "timeout": 60,
+        # On a disk that hangs, heartbeats would hang as well.
+        "worker_tmp_dir": metrics.RAM if os.access(metrics.RAM, os.W_OK) else None,
         "graceful_timeout": config.graceful_timeout_seconds,
         "keepalive": 75,
         "worker_connections": 1000,

@@ -7,22 +7,26 @@ A small subclass, so that stock gthread stays a working choice. What it adds:
 * a TLS handshake, and the headers of a request, take at most 10 s each, however they drip;
 * a file leaves by sendfile with that limit, and never ends well when it ends early;
 * closing lingers in a request thread, not in the loop that accepts;
-* a worker that ends closes its port at once and only then waits for its transfers.
+* a worker that ends closes its port at once and only then waits for its transfers;
+* a worker whose threads neither answer nor move a byte sends no heartbeat: the master replaces it.
 """
 
 from __future__ import annotations
 
 import errno
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 from gunicorn import util
 from gunicorn.http.errors import InvalidHeader, NoMoreData, UnsupportedTransferCoding
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from distserver.server.pulse import Pulse
 from distserver.server.sender import SendFile
 
 HEADER_SECONDS = 10.0
@@ -32,6 +36,7 @@ RECEIVE_BYTES = 256 << 10
 TLS_HELLO = b"\x16"
 PLAIN_HERE = b"HTTP/1.0 400 Bad Request\r\nConnection: close\r\n\r\n"
 """What Go clients recognise as "server gave HTTP response to HTTPS client" and go on plain."""
+STOPS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 _NOBODY_THERE = (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK)
 
 
@@ -67,9 +72,13 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.parser.unreader.chunk = self._header_chunk
         self._deadline = time.monotonic() + self.header_seconds
 
-    def headers_are_read(self, silence_seconds: float) -> None:
-        """From here on a limit of silence holds, not the deadline of the headers."""
-        del self.parser.unreader.chunk
+    def headers_are_read(self, silence_seconds: float, moved: Callable[[], None]) -> None:
+        """From here on a limit of silence holds, not the deadline of the headers.
+
+        moved  called whenever bytes of the body came
+        """
+        self._moved = moved
+        self.parser.unreader.chunk = self._body_chunk
         self.sock.settimeout(silence_seconds)
 
     def close(self, graceful: bool = False) -> None:
@@ -82,6 +91,15 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         if left <= 0:
             raise TimeoutError("the headers came too slowly")
         self.sock.settimeout(left)
+        return self._receive(size_hint)
+
+    def _body_chunk(self, size_hint: int | None = None) -> bytes:
+        """The same while a body is read."""
+        data = self._receive(size_hint)
+        self._moved()
+        return data
+
+    def _receive(self, size_hint: int | None) -> bytes:
         unreader = self.parser.unreader
         data: bytes = type(unreader).chunk(unreader, size_hint)
         return data
@@ -105,6 +123,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.wsgi.extensions["distserver.after_fork"]()
         self._before_exit: Callable[[], None] = self.wsgi.extensions["distserver.before_exit"]
         self.wsgi = self._with_extras(self.wsgi)
+        self._pulse = Pulse(self._answers, self.stall_seconds)
+
+    def init_signals(self) -> None:
+        """Take signals; the master held them back until now."""
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+
+    def notify(self) -> None:
+        """Called by the loop about each second: tell the master that this worker works."""
+        if not self.alive or self._pulse.beats(self.tpool):
+            super().notify()
 
     def accept(self, listener: socket.socket) -> None:
         """Accept one connection; as gthread does, with our Connection."""
@@ -140,7 +169,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def handle_request(self, req: Any, conn: Connection) -> Any:
         """Serve one parsed request under the limit of silence."""
-        conn.headers_are_read(self.stall_seconds)
+        conn.headers_are_read(self.stall_seconds, self._pulse.moved)
         try:
             return super().handle_request(req, conn)
         except TimeoutError:
@@ -153,9 +182,19 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             exc = InvalidHeader("Transfer-Encoding")
         super().handle_error(req, client, addr, exc)
 
+    def _answers(self) -> bool:
+        """Whether the application answers; called in a request thread, as any request is."""
+        environ: dict[str, Any] = {"PATH_INFO": "/healthz"}
+        setup_testing_defaults(environ)
+        told: list[str] = []
+        for _ in self.wsgi(environ, lambda status, headers, exc_info=None: told.append(status)):
+            pass
+        return bool(told) and told[0].startswith("200")
+
     def _with_extras(self, app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
         def extended(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             environ["distserver.draining"] = not self.alive
+            environ["distserver.moved"] = self._pulse.moved
             environ["distserver.file_body"] = partial(SendFile, environ, self.stall_seconds)
             return app(environ, start_response)
 

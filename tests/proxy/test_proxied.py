@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from distserver.config import UpstreamConfig
+from distserver.oci.digests import Digest
 from distserver.oci.manifests import OCI_MANIFEST
+from distserver.registry import layout
 from tests.proxy.world import CONFIG, LAYER, TAG, World, digest, image, pull, world
 
 
@@ -133,6 +135,23 @@ def test_a_tag_that_was_pushed_here_is_pinned(w: World) -> None:
     w.tag("v1", image(annotations={"n": "2"}))
     for _ in range(2):
         assert w.get(TAG)[:2] == (200, pushed)
+
+
+def test_a_pinned_tag_is_not_replaced_while_its_manifest_has_not_arrived(w: World) -> None:
+    """It was pushed at another node, from where the storage is copied."""
+    pull(w)
+    pinned = w.manifests["v1"]
+    w.ours.put(TAG, data=pinned, content_type=OCI_MANIFEST).close()
+    w.tag("v1", image(annotations={"n": "2"}))
+    records = layout.manifest_records("up.site/team/app", Digest.parse(digest(pinned)))
+    directory = Path(w.app.extensions["distserver.config"].storage[0]) / records
+    elsewhere = directory.with_name("elsewhere")
+    directory.rename(elsewhere)
+    asked = len(w.upstream.asked)
+    assert w.get(TAG)[0] == 503
+    assert len(w.upstream.asked) == asked
+    elsewhere.rename(directory)
+    assert w.get(TAG)[:2] == (200, pinned)
 
 
 def test_a_pinned_tag_that_is_deleted_is_the_upstream_s_again(w: World) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from backends import Backend, Memory
 from distserver.oci.digests import Digest
-from distserver.oci.errors import ManifestUnknown
+from distserver.oci.errors import ManifestUnknown, NotArrived
 from distserver.oci.names import Tag
 from distserver.registry import layout
 from distserver.registry.records import Records, RecordStore
@@ -55,6 +55,15 @@ def test_a_deletion_wins_over_what_was_before() -> None:
     assert choose([Version(2, R1), Version(1, R1, R2, B)], lambda d: _known(live=R2)) is None
 
 
+def test_content_that_has_not_arrived_leaves_the_version_before() -> None:
+    versions = [Version(2, R1, R1, A), Version(1, R1, R2, B)]
+    known = lambda d: _known(live=R1 if d == A else R2)  # noqa: E731
+    current = choose(versions, known, lambda digest, record: digest == B)
+    assert current
+    assert (current.digest, current.stale) == (B, True)
+    assert choose(versions, known, lambda digest, record: False) is None
+
+
 @pytest.fixture
 def store() -> tuple[Backend, RecordStore, Tags]:
     backend = Memory()
@@ -97,3 +106,17 @@ def test_history_is_kept_and_bounded(store: tuple[Backend, RecordStore, Tags]) -
     kept = list(backend.keys(layout.tag("a", LATEST)))
     assert HISTORY <= len(kept) <= HISTORY + 1
     assert tags.resolve("a", LATEST).digest == Digest.of(str(HISTORY + 9).encode())
+
+
+def test_an_upstream_moves_no_tag_whose_push_has_not_arrived(
+    store: tuple[Backend, RecordStore, Tags],
+) -> None:
+    backend, records, tags = store
+    tags.put("a", LATEST, A, R1)
+    before = list(backend.keys(layout.tags("a")))
+    tags.follow("a", LATEST, B, _manifest(records, B), lambda current: True)
+    assert list(backend.keys(layout.tags("a"))) == before
+    with pytest.raises(NotArrived):
+        tags.resolve("a", LATEST, lambda digest, record: True)
+    with pytest.raises(ManifestUnknown):
+        tags.resolve("a", LATEST)

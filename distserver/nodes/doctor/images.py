@@ -58,7 +58,7 @@ def lacking(one: Needed, facts: Facts) -> list[str]:
 
 def _lacking(registry: Registry, image: Image, platforms: Iterable[str]) -> Iterator[str]:
     try:
-        stored = registry.manifests.get(image.name, image.reference)
+        stored = registry.manifests.held(image.name, image.reference)
     except ManifestUnknown:
         yield "it is not held"
         return
@@ -78,7 +78,7 @@ def _for_platform(registry: Registry, name: str, index: Manifest, platform: str)
         yield f"it has nothing for {platform}"
     for member in found[:1]:
         try:
-            stored = registry.manifests.get(name, member.digest)
+            stored = registry.manifests.held(name, member.digest)
         except (ManifestUnknown, Corrupt):
             yield f"its manifest for {platform} is not held"
             continue
@@ -96,7 +96,7 @@ def _parts(registry: Registry, name: str, manifest: Manifest, where: str) -> Ite
 
 def _tagged(registry: Registry, image: Image) -> str:
     try:
-        return str(registry.manifests.get(image.name, image.tag or image.reference).digest)
+        return str(registry.manifests.held(image.name, image.tag or image.reference).digest)
     except ManifestUnknown:
         return ""
 
