@@ -12,13 +12,13 @@ from typing import Any
 import click
 
 from distserver import app
-from distserver.bundle.bringing import Tally
 from distserver.bundle.errors import BundleError
+from distserver.bundle.loading.bringing import Tally
+from distserver.bundle.loading.tar import BLOCK
 from distserver.bundle.lock import render as render_lock
-from distserver.bundle.packing import Packer
-from distserver.bundle.parts import PartWriter
-from distserver.bundle.saving import Bundle, render
-from distserver.bundle.tar import BLOCK
+from distserver.bundle.saving.packing import Packer
+from distserver.bundle.saving.parts import PartWriter
+from distserver.bundle.saving.save import Bundle, render
 from distserver.cli.bundle import Progress, mib, naming
 from distserver.cli.common import configured
 from distserver.config import Loaded
