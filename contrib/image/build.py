@@ -68,7 +68,7 @@ def bootstrap(arch: str, output: Path) -> None:
     """Unpack Debian packages into a tar."""
     major, minor = sys.version_info[:2]
     python = f"python{major}.{minor}"
-    wanted = (*PACKAGES, "python3-minimal", f"{python}-minimal", python)
+    wanted: tuple[str, ...] = (*PACKAGES, "python3-minimal", f"{python}-minimal", python)
     wanted += (f"lib{python}-minimal", f"lib{python}-stdlib", "libssl3")
     compiling = f'{sys.executable} {" ".join(COMPILE)} -s "$1" "$1/usr/lib/{python}"'
     command = ["mmdebstrap", "--quiet", "--variant=extract", f"--arch={arch}"]

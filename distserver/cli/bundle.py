@@ -11,12 +11,12 @@ from pathlib import Path
 import click
 
 from distserver import app
-from distserver.bundle.bringing import Bringer, Tally
 from distserver.bundle.errors import BundleError
-from distserver.bundle.loading import Loader, Result, in_words, sources
+from distserver.bundle.loading.bringing import Bringer, Tally
+from distserver.bundle.loading.load import Loader, Result, in_words, sources
 from distserver.bundle.naming import Naming
-from distserver.bundle.parts import PartWriter
-from distserver.bundle.saving import Bundle, render
+from distserver.bundle.saving.parts import PartWriter
+from distserver.bundle.saving.save import Bundle, render
 from distserver.cli.common import configured
 from distserver.config import Config, Loaded
 from distserver.proxy.upstream.connect import upstreams_of

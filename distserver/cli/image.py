@@ -8,11 +8,11 @@ import click
 
 from distserver import app
 from distserver.bundle.errors import BundleError
-from distserver.bundle.own import OWN_IMAGE, file_name, find_own
-from distserver.bundle.packing import Packer
-from distserver.bundle.parts import PartWriter
-from distserver.bundle.platforms import machine_platform
-from distserver.bundle.saving import Bundle
+from distserver.bundle.preloading.platforms import machine_platform
+from distserver.bundle.saving.own import OWN_IMAGE, file_name, find_own
+from distserver.bundle.saving.packing import Packer
+from distserver.bundle.saving.parts import PartWriter
+from distserver.bundle.saving.save import Bundle
 from distserver.cli.bundle import mib, naming, write_bundle
 from distserver.cli.common import configured
 from distserver.config import Loaded

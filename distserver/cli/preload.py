@@ -11,15 +11,15 @@ from pathlib import Path
 import click
 
 from distserver import app
-from distserver.bundle.charts import ListInvalid
-from distserver.bundle.here import Here
 from distserver.bundle.images import Image, parse_image
-from distserver.bundle.lists import Listed, read_list
 from distserver.bundle.lock import Locked, render
-from distserver.bundle.plan import Failure, Place
-from distserver.bundle.platforms import machine_platform, parse_platforms
-from distserver.bundle.preload import NoSpace, Preload, Wanted
-from distserver.bundle.there import Everywhere, There
+from distserver.bundle.preloading.charts import ListInvalid
+from distserver.bundle.preloading.here import Here
+from distserver.bundle.preloading.lists import Listed, read_list
+from distserver.bundle.preloading.plan import Failure, Place
+from distserver.bundle.preloading.platforms import machine_platform, parse_platforms
+from distserver.bundle.preloading.preload import NoSpace, Preload, Wanted
+from distserver.bundle.preloading.there import Everywhere, There
 from distserver.cli.common import configured, require_owner
 from distserver.cli.preload_report import Report
 from distserver.config import Config, Loaded

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import click
 
 from distserver.bundle.lock import ALL, Locked
-from distserver.bundle.preload import Meter, Outcome, mib
+from distserver.bundle.preloading.preload import Meter, Outcome, mib
 from distserver.oci.digests import Digest
 
 

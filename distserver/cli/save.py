@@ -13,11 +13,11 @@ import click
 
 from distserver import app
 from distserver.bundle.errors import BundleError
+from distserver.bundle.loading.tar import BLOCK
 from distserver.bundle.lock import render as render_lock
-from distserver.bundle.packing import Packer
-from distserver.bundle.parts import PartWriter
-from distserver.bundle.saving import Bundle
-from distserver.bundle.tar import BLOCK
+from distserver.bundle.saving.packing import Packer
+from distserver.bundle.saving.parts import PartWriter
+from distserver.bundle.saving.save import Bundle
 from distserver.cli.bundle import mib, naming, write_bundle
 from distserver.cli.common import configured
 from distserver.config import Loaded

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
+from functools import partial
 
 from backends.errors import StorageError
 from distserver.metrics import Metrics
@@ -169,8 +170,17 @@ class ProxiedManifests(PulledManifests):
                 source.uplink.ask_soon((name, digest), question, HOPE_SECONDS)
 
     def _whole_before(self, name: str, tag: Tag) -> StoredManifest | None:
-        whole = (old for old in self.earlier(name, tag) if self._completion.is_complete(name, old))
-        return next(whole, None)
+        try:
+            return self._by_tag(name, tag, partial(self._is_whole_here, name))
+        except RegistryError as exc:
+            log.debug("nothing that %s:%s named is whole: %s", name, tag, exc.message)
+            return None
+
+    def _is_whole_here(self, name: str, digest: Digest, record: str) -> bool:
+        try:
+            return self._completion.is_complete(name, self._by_record(name, digest, record))
+        except ManifestUnknown:
+            return False
 
     def _validated(
         self, source: Source, name: str, tag: Tag, held: StoredManifest

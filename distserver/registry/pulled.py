@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from backends import read_all
-from backends.errors import Corrupt, NotFound
+from backends.errors import NotFound
 from distserver.oci.digests import Digest
-from distserver.oci.errors import ManifestUnknown
 from distserver.oci.manifests import Manifest
 from distserver.oci.names import Tag
 from distserver.registry import layout
 from distserver.registry.manifest_record import MAX_RECORD_BYTES, field
-from distserver.registry.manifests import Manifests, StoredManifest
+from distserver.registry.manifests import Manifests
 from distserver.registry.tags import Current
-
-log = logging.getLogger(__name__)
 
 
 class PulledManifests(Manifests):
@@ -39,17 +35,6 @@ class PulledManifests(Manifests):
         )
         for tag in tags:
             self._tags.follow(name, tag, digest, record, partial(self._is_pulled, name))
-
-    def earlier(self, name: str, tag: Tag) -> Iterator[StoredManifest]:
-        """Yield the manifests that the tag names and named, newest first, as far as they are here.
-
-        Raises: Unavailable.
-        """
-        for current in self._tags.earlier(name, tag):
-            try:
-                yield self._by_record(name, current.digest, current.record)
-            except (ManifestUnknown, Corrupt) as exc:
-                log.debug("%s@%s is not here: %s", name, current.digest, exc)
 
     def drop(self, name: str, tag: Tag, digest: Digest) -> None:
         """Delete a tag that its upstream deleted, if it still names this pulled manifest.

@@ -154,20 +154,6 @@ class Tags:
         if current is None or may_replace(current):
             self._put(name, tag, versions, Version(0, new_nonce(PULLED), record, digest))
 
-    def earlier(self, name: str, tag: Tag) -> Iterator[Current]:
-        """Yield all that the tag names and named, newest first, back to what was deleted.
-
-        Raises: Unavailable.
-        """
-        for version in self._versions(name, tag):
-            if version.digest is None or version.record is None:
-                return
-            records = self._records.read(layout.manifest_records(name, version.digest))
-            if version.record in records.gone:
-                return
-            if version.record in records.live:
-                yield Current(version.digest, version.record, stale=True)
-
     def unfollow(self, name: str, tag: Tag, may_delete: Callable[[Current], bool]) -> None:
         """Delete the tag because its upstream did, if what it names now may be deleted.
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from distserver.bundle import charts, lists
-from distserver.bundle.charts import ListInvalid
-from distserver.bundle.lists import Listed, parse_list, read_list
+from distserver.bundle.preloading import charts, lists
+from distserver.bundle.preloading.charts import ListInvalid
+from distserver.bundle.preloading.lists import Listed, parse_list, read_list
 
 D = "sha256:" + "a" * 64
 

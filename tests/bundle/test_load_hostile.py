@@ -14,8 +14,8 @@ import pytest
 import zstandard
 
 from distserver.bundle.errors import BundleError
-from distserver.bundle.streams import open_stream
-from distserver.bundle.tar import MAX_EXTENSION_BYTES, read_tar
+from distserver.bundle.loading.streams import open_stream
+from distserver.bundle.loading.tar import MAX_EXTENSION_BYTES, read_tar
 from tests.bundle.archives import (
     NAMED,
     docker_save,
@@ -249,7 +249,9 @@ def test_memory_stays_small_whatever_a_member_says(tmp_path: Path) -> None:
 def test_configurations_that_fill_the_memory_are_refused(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("distserver.bundle.archive.MAX_READ_BYTES", len(DOCKER["manifest.json"]))
+    monkeypatch.setattr(
+        "distserver.bundle.loading.archive.MAX_READ_BYTES", len(DOCKER["manifest.json"])
+    )
     one, two = docker_save("a:1"), docker_save("b:1", layers=(b"three",))
     lines = json.loads(one["manifest.json"]) + json.loads(two["manifest.json"])
     path = tmp_path / "x.tar"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from distserver import __version__
-from distserver.bundle.own import OWN_IMAGE, REPOSITORY
+from distserver.bundle.saving.own import OWN_IMAGE, REPOSITORY
 from tests.bundle.archives import (
     NAMED,
     digest_of,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from distserver.bundle import preload as engine
 from distserver.bundle.lock import split_line
+from distserver.bundle.preloading import preload as engine
 from distserver.cli import main
 from distserver.proxy.upstream import breaker
 from tests.proxy.scripted import Asked, Reply
@@ -243,7 +243,7 @@ def test_an_outage_in_the_middle_is_waited_out(w: World) -> None:
 
 
 def test_patience_ends(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("distserver.bundle.here.PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("distserver.bundle.preloading.here.PATIENCE_SECONDS", 0.3)
     w.down = 503
     done = preload(w, f"{NAME}:v1")
     assert done.exit_code == 1
@@ -254,7 +254,7 @@ def test_patience_ends(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_byte_of_a_layer_is_fetched_without_room_for_all(
     w: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from distserver.bundle.here import Here
+    from distserver.bundle.preloading.here import Here
 
     need = len(CONFIG) + len(LAYER) + len(ARM)
     monkeypatch.setattr(Here, "usable_bytes", lambda _: need - 1)

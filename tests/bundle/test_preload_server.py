@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from distserver.bundle import preload as engine
+from distserver.bundle.preloading import preload as engine
 from distserver.cli import main
 from tests.links.ours import Ours, ours, table
 from tests.live import wait_for
@@ -78,7 +78,7 @@ def test_what_the_server_cannot_bring_is_named(w: World, server: Ours) -> None:
 
 
 def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("distserver.bundle.there.PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("distserver.bundle.preloading.there.PATIENCE_SECONDS", 0.2)
     with scripted(lambda _: (503, {}, b"")) as gone:
         url = gone.url
     done = through(url, "nginx")

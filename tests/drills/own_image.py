@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from distserver.bundle.own import file_name
+from distserver.bundle.saving.own import file_name
 
 SOURCE = Path(__file__).parents[2]
 KEPT = SOURCE / ".tools/image"

@@ -6,7 +6,7 @@ import ctypes
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 _CLONE_NEWNET = 0x40000000
 _PIECE = 256 << 10
@@ -55,17 +55,20 @@ def _serve(client: socket.socket, pid: Callable[[], int], port: int) -> None:
 
 
 def _carry(source: socket.socket, target: socket.socket) -> None:
-    """Carry bytes one way; the end, or the loss, of one side is that of the other."""
+    """Carry bytes one way until the source ends; then let the target know.
+
+    What a target does not take any more is thrown away: a server that refuses a body has answered,
+    and its client reads the answer when it has sent all.
+    """
     try:
         while data := source.recv(_PIECE):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_WR)
+            with suppress(OSError):
+                target.sendall(data)
     except OSError:
-        for end in (source, target):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue  # closed already
+        with suppress(OSError):
+            source.shutdown(socket.SHUT_RDWR)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
 
 
 def _enter(pid: int) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from distserver.bundle.own import OWN_IMAGE, file_name
+from distserver.bundle.saving.own import OWN_IMAGE, file_name
 from tests.clients.containerd import PAUSE, Containerd, mirrored, running_containerd
 from tests.clients.pods import Pod, Pods, pods
 from tests.clients.run import environment

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from distserver import __version__
-from distserver.bundle.own import OWN_IMAGE
+from distserver.bundle.saving.own import OWN_IMAGE
 from tests.clients.containerd import running_containerd
 from tests.clients.engine import engine
 from tests.clients.podman import own_podman

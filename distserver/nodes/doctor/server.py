@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from distserver.bundle.own import OWN_IMAGE
+from distserver.bundle.saving.own import OWN_IMAGE
 from distserver.nodes.certificates import Validity, validity, validity_of_pem
 from distserver.nodes.doctor.facts import FOLDERS, UNIT, Facts
 from distserver.nodes.doctor.findings import Finding, ok, stop, warn

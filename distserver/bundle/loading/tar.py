@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from distserver.bundle.errors import BundleError, shown
-from distserver.bundle.streams import PIECE_BYTES, Stream
+from distserver.bundle.loading.streams import PIECE_BYTES, Stream
 
 BLOCK = 512
 MAX_EXTENSION_BYTES = 64 << 10

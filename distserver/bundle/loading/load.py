@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backends.errors import StorageError
-from distserver.bundle import dockerarchive, layout
-from distserver.bundle.archive import DOCKER, INDEX, Archive, Survey, is_archive
-from distserver.bundle.bringing import Bringer
 from distserver.bundle.errors import BundleError
 from distserver.bundle.images import Image
+from distserver.bundle.loading import dockerarchive, layout
+from distserver.bundle.loading.archive import DOCKER, INDEX, Archive, Survey, is_archive
+from distserver.bundle.loading.bringing import Bringer
+from distserver.bundle.loading.publishing import MAX_DEPTH, Publisher, Target
+from distserver.bundle.loading.registrydir import RegistryDirectory, Repository, find_root
 from distserver.bundle.naming import Naming
-from distserver.bundle.publishing import MAX_DEPTH, Publisher, Target
-from distserver.bundle.registrydir import RegistryDirectory, Repository, find_root
 from distserver.oci.digests import Digest
 from distserver.oci.errors import RegistryError
 from distserver.oci.manifests import DOCKER_MANIFEST

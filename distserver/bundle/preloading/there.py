@@ -18,7 +18,7 @@ from typing import Any
 import requests
 
 from distserver.bundle.images import Image, is_host
-from distserver.bundle.plan import Failure, Plan, Top
+from distserver.bundle.preloading.plan import Failure, Plan, Top
 from distserver.oci.digests import Digest
 from distserver.oci.errors import DigestInvalid, ManifestInvalid
 from distserver.oci.manifests import MAX_MANIFEST_BYTES, Descriptor, parse_manifest

@@ -19,8 +19,8 @@ from typing import Any, BinaryIO
 
 import yaml
 
-from distserver.bundle.charts import ListInvalid, is_chart, render_chart
 from distserver.bundle.lock import split_line
+from distserver.bundle.preloading.charts import ListInvalid, is_chart, render_chart
 
 MAX_BYTES = 64 << 20
 """Of one list; YAML of this size takes a minute to read."""

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from distserver.bundle.bringing import Bringer
 from distserver.bundle.errors import BundleError
-from distserver.bundle.streams import PIECE_BYTES
+from distserver.bundle.loading.bringing import Bringer
+from distserver.bundle.loading.streams import PIECE_BYTES
 from distserver.oci.digests import Digest
 from distserver.oci.errors import DigestInvalid, ManifestInvalid, TagInvalid
 from distserver.oci.manifests import (

@@ -11,12 +11,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from distserver.bundle.archive import DOCKER, Archive, Survey
-from distserver.bundle.bringing import Bringer
 from distserver.bundle.errors import BundleError, shown
 from distserver.bundle.images import Image
+from distserver.bundle.loading.archive import DOCKER, Archive, Survey
+from distserver.bundle.loading.bringing import Bringer
+from distserver.bundle.loading.streams import PIECE_BYTES, Gunzip
 from distserver.bundle.naming import Naming
-from distserver.bundle.streams import PIECE_BYTES, Gunzip
 from distserver.oci import strictjson
 from distserver.oci.digests import Digest
 from distserver.oci.errors import DigestInvalid

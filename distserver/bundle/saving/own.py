@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 
 from distserver import __version__
-from distserver.bundle.contents import platform_of
 from distserver.bundle.errors import BundleError
 from distserver.bundle.images import Image
+from distserver.bundle.saving.contents import platform_of
 from distserver.oci.digests import Digest
 from distserver.oci.errors import ManifestUnknown
 from distserver.oci.manifests import MAX_MANIFEST_BYTES, parse_manifest

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from distserver.bundle.archive import INDEX, Archive, Survey, blob_digest
-from distserver.bundle.bringing import Bringer
 from distserver.bundle.errors import BundleError
 from distserver.bundle.images import Image
+from distserver.bundle.loading.archive import INDEX, Archive, Survey, blob_digest
+from distserver.bundle.loading.bringing import Bringer
+from distserver.bundle.loading.publishing import Target
 from distserver.bundle.naming import Naming
-from distserver.bundle.publishing import Target
 from distserver.oci.errors import ManifestInvalid
 from distserver.oci.manifests import OCI_INDEX, Descriptor, parse_manifest
 

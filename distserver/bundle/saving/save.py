@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from backends.errors import Corrupt
-from distserver.bundle.archive import DOCKER, INDEX, blob_name
 from distserver.bundle.errors import BundleError
-from distserver.bundle.layout import LAYOUT_FILE
+from distserver.bundle.loading.archive import DOCKER, INDEX, blob_name
+from distserver.bundle.loading.layout import LAYOUT_FILE
+from distserver.bundle.loading.tar import BLOCK, render_header
 from distserver.bundle.lock import Locked
-from distserver.bundle.tar import BLOCK, render_header
 from distserver.oci.digests import Digest
 from distserver.oci.manifests import MAX_MANIFEST_BYTES, OCI_INDEX
 from distserver.registry import Registry

@@ -12,7 +12,11 @@ from typing import Protocol
 
 from distserver.bundle.images import Image
 from distserver.bundle.lock import Locked
-from distserver.bundle.platforms import lacking_platforms, wanted_children, which_there_are
+from distserver.bundle.preloading.platforms import (
+    lacking_platforms,
+    wanted_children,
+    which_there_are,
+)
 from distserver.oci.digests import Digest
 from distserver.oci.manifests import (
     DOCKER_LIST,

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distserver.bundle.errors import BundleError, shown
-from distserver.bundle.streams import Files, open_stream
-from distserver.bundle.tar import BLOCK, Member, is_tar, read_tar
+from distserver.bundle.loading.streams import Files, open_stream
+from distserver.bundle.loading.tar import BLOCK, Member, is_tar, read_tar
 from distserver.oci.digests import Digest
 from distserver.oci.errors import DigestInvalid
 from distserver.oci.manifests import MAX_MANIFEST_BYTES

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from distserver.bundle.images import Image
-from distserver.bundle.plan import Failure, Place, Plan, make_plan
+from distserver.bundle.preloading.plan import Failure, Place, Plan, make_plan
 from distserver.oci.digests import Digest
 from distserver.oci.manifests import Descriptor
 from distserver.proxy.background import in_background

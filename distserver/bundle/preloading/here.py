@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from backends.base import HasSpace
 from backends.errors import Corrupt, StorageError
 from distserver.bundle.images import Image
-from distserver.bundle.plan import Failure, Plan, Top
+from distserver.bundle.preloading.plan import Failure, Plan, Top
 from distserver.oci.digests import Digest
 from distserver.oci.errors import ManifestUnknown, RegistryError
 from distserver.oci.manifests import Descriptor

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from backends.errors import Corrupt
-from distserver.bundle.publishing import MANIFESTS, MAX_DEPTH
+from distserver.bundle.loading.publishing import MANIFESTS, MAX_DEPTH
 from distserver.oci.digests import Digest
 from distserver.oci.errors import BlobUnknown, ManifestUnknown
 from distserver.oci.manifests import Descriptor, Manifest, parse_manifest

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from distserver.bundle.archive import blob_name
-from distserver.bundle.contents import Collector, Contents
 from distserver.bundle.errors import BundleError
 from distserver.bundle.images import Image, split_image
-from distserver.bundle.layout import ATTACHED_NAME, CONTAINERD_NAME, REF_NAME
+from distserver.bundle.loading.archive import blob_name
+from distserver.bundle.loading.layout import ATTACHED_NAME, CONTAINERD_NAME, REF_NAME
 from distserver.bundle.lock import Locked, split_line
 from distserver.bundle.naming import Naming
-from distserver.bundle.saving import Bundle
+from distserver.bundle.saving.contents import Collector, Contents
+from distserver.bundle.saving.save import Bundle
 from distserver.oci.digests import Digest
 from distserver.oci.errors import ManifestUnknown, NameInvalid, RegistryError
 from distserver.oci.manifests import Manifest

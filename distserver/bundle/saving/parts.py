@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from distserver.bundle.errors import BundleError
-from distserver.bundle.streams import part
+from distserver.bundle.loading.streams import part
 
 MAX_PARTS = 999
 UNFINISHED = ".unfinished"
