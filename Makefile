@@ -52,7 +52,6 @@ bench: $(READY) $(TOOLS) ## Speed against nginx, distribution v3 and docker-regi
 	PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m tests.bench.run
 
 image: $(READY) ## Our own image as dist/distserver-VERSION-ARCH.tar, for ARCHES="amd64 arm64"; needs no Docker
-	command -v mmdebstrap >/dev/null || apt-get install -y -qq --no-install-recommends mmdebstrap
 	for arch in $(ARCHES); do $(PY) contrib/image/build.py --arch $$arch --output dist/distserver-$(VERSION)-$$arch.tar || exit; done
 
 install-image: ## Put it where k3s, RKE2 or our import unit take it at boot: IMAGES=/var/lib/rancher/k3s/agent/images

@@ -7,6 +7,7 @@ starts; all other images then come from our pod.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,9 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 import requests
+import yaml
 
 from distserver.bundle.saving.own import OWN_IMAGE, file_name
 from tests.clients.containerd import PAUSE, Containerd, mirrored, running_containerd
@@ -35,7 +39,6 @@ pytestmark = pytest.mark.fault
 
 OWN_BYTES, COUNT, USER = 2 << 20, 6, 65532
 URL = "http://127.0.0.1:5000"
-DATA = "/var/lib/distserver"
 Network = Callable[[], AbstractContextManager[str]]
 
 
@@ -98,6 +101,7 @@ def test_a_cold_node_starts_our_pod_and_pulls_through_it(
             pod = serve(kubelet, carried.data, mode)
             serving = time.monotonic() - booted
             node.hosts("_default", mirrored(URL, URL))
+            node.pull(OWN_IMAGE)  # as a kubelet would that has lost it
             slowest = max(image.pull(node, name) for image in carried.fleet for name in image.names)
             for number, image in enumerate(carried.fleet):
                 one = kubelet.start(f"app-{number}", image.names[number % 2])
@@ -114,6 +118,14 @@ def test_a_cold_node_starts_our_pod_and_pulls_through_it(
         f"imported in {imported:.1f} s, serving after {serving:.1f} s; the slowest pull"
         f" {slowest:.1f} s; {packets} packets",
     )
+
+
+def test_a_node_without_the_pause_image_says_so(carried: Carried, tmp_path: Path) -> None:
+    with an_island() as island, inside(island), running_containerd(tmp_path / "c") as node:
+        archive = str(carried.images / file_name("amd64"))
+        node.ctr("images", "import", "--snapshotter", "native", archive)
+        with pods(node) as kubelet, pytest.raises(grpc.RpcError, match="failed to get sandbox"):
+            kubelet.start("distserver", OWN_IMAGE)
 
 
 def import_all(node: Containerd, images: Path) -> float:
@@ -135,11 +147,22 @@ def import_all(node: Containerd, images: Path) -> float:
     return seconds
 
 
+def guided() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The pod of the guide, and its container."""
+    page = (SOURCE / "docs/guide/bootstrap.md").read_text()
+    (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    spec = yaml.safe_load(text)["spec"]
+    return spec, spec["containers"][0]
+
+
 def serve(kubelet: Pods, data: Path, mode: str) -> Pod:
     """Start our pod and wait until it is ready."""
-    env = {"DISTSERVER_LISTEN": "127.0.0.1:5000", "DISTSERVER_RESERVE_BYTES": "0"}
-    env["DISTSERVER_MODE"] = mode
-    pod = kubelet.start("distserver", OWN_IMAGE, env, {DATA: data})
+    spec, container = guided()
+    assert (spec["hostNetwork"], container["image"]) == (True, OWN_IMAGE)
+    assert [one["name"] for one in container["env"]] == ["DISTSERVER_MODE"]
+    env = {"DISTSERVER_MODE": mode, "DISTSERVER_RESERVE_BYTES": "0"}
+    mounts = {one["mountPath"]: data for one in container["volumeMounts"]}
+    pod = kubelet.start(container["name"], container["image"], env, mounts)
     wait_for(ready, START_SECONDS, "answer")
     return pod
 

@@ -6,9 +6,11 @@ import json
 import subprocess
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import requests
 
 from distserver import __version__
 from distserver.bundle.saving.own import OWN_IMAGE
@@ -20,7 +22,8 @@ from tests.components.images import OCI, build
 from tests.components.require import require
 from tests.counts import count
 from tests.drills import own_image
-from tests.drills.own_image import own_archive
+from tests.drills.boot import debian
+from tests.drills.own_image import SOURCE, own_archive
 from tests.figures import record
 from tests.links.netns import an_island, inside
 from tests.live import START_SECONDS, wait_for
@@ -28,6 +31,9 @@ from tests.live import START_SECONDS, wait_for
 pytestmark = pytest.mark.client
 
 MAX_BYTES = 60_000_000
+HOST = "127.0.0.1:5000"
+PIP_NEEDS = ("/etc/pip.conf", "/etc/ssl/certs")
+"""How pip on this machine finds its packages, where it is told so."""
 RUN = (
     *("--runtime", "runc", "--cgroup-manager", "cgroupfs", "--ulimit", "nofile=4096:4096"),
     *("--ulimit", "nproc=4096:4096", "--network", "host", "--read-only"),
@@ -68,37 +74,56 @@ def test_docker_loads_it(archive: Path, tmp_path: Path) -> None:
         docker("image", "inspect", OWN_IMAGE)
 
 
-@pytest.fixture
-def podman(archive: Path, tmp_path: Path) -> Iterator[Client]:
-    """A podman that has loaded it, where there is no network but loopback."""
-    with an_island() as island, inside(island), own_podman(tmp_path) as made:
-        made("load", "--quiet", "--input", str(archive))
-        yield made
+@contextmanager
+def loaded(archive: Path, directory: Path) -> Iterator[Client]:
+    """Lend a podman that has loaded an archive, where there is no network but loopback."""
+    with an_island() as island, inside(island), own_podman(directory) as podman:
+        podman("load", "--quiet", "--input", str(archive))
+        yield podman
 
 
 def test_it_serves_as_anybody_on_a_root_that_nobody_can_write(
-    podman: Client, tmp_path: Path
+    archive: Path, tmp_path: Path
 ) -> None:
-    image, there = build(tmp_path / "layout", OCI), "127.0.0.1:5000/site/app:v1"
-    skopeo = Client("skopeo", tmp_path / "home")
+    with loaded(archive, tmp_path) as podman, serving(podman) as made:
+        push_and_pull(tmp_path)
+        # What an operator needs in it at three in the morning.
+        assert "distserver serve" in podman("exec", made, "ps")
+        assert "mode" in podman("exec", made, "python3", "-m", "distserver", "config")
+
+
+@contextmanager
+def serving(podman: Client) -> Iterator[str]:
+    """Run our image; yields the container once it answers. It has to end well."""
     made = podman("run", "--detach", *RUN, OWN_IMAGE)
     try:
-        ask = ("exec", made, "wget", "-q", "-O", "-", "http://127.0.0.1:5000/healthz")
-        answered = lambda: podman.attempt(*ask).stdout  # noqa: E731
-        assert json.loads(wait_for(answered, START_SECONDS, "answer")) == {"status": "ok"}
+        wait_for(answers, START_SECONDS, "answer")
         assert "uid=65532" in podman("exec", made, "id")
         assert podman.attempt("exec", made, "touch", "/x").returncode
-        copy = ("copy", "--all", "--preserve-digests")
-        skopeo(*copy, "--dest-tls-verify=false", f"oci:{image.directory}:v1", f"docker://{there}")
-        back = tmp_path / "back"
-        skopeo(*copy, "--src-tls-verify=false", f"docker://{there}", f"oci:{back}:v1")
-        assert _digest(back) == image.digest
+        yield made
     finally:
         podman("stop", "--time", "20", made)
         code = podman("inspect", "--format", "{{.State.ExitCode}}", made)
         said = podman("logs", made)
         podman("rm", "--force", "--volumes", made)
     assert (code, "Traceback" in said) == ("0", False), said
+
+
+def answers() -> bool:
+    try:
+        return requests.get(f"http://{HOST}/healthz", timeout=5).status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
+def push_and_pull(directory: Path) -> None:
+    """Push an image of two architectures and pull it again."""
+    image, there = build(directory / "layout", OCI), f"docker://{HOST}/site/app:v1"
+    skopeo, back = Client("skopeo", directory / "home"), directory / "back"
+    copy = ("copy", "--all", "--preserve-digests")
+    skopeo(*copy, "--dest-tls-verify=false", f"oci:{image.directory}:v1", there)
+    skopeo(*copy, "--src-tls-verify=false", there, f"oci:{back}:v1")
+    assert _digest(back) == image.digest
 
 
 def _digest(layout: Path) -> str:
@@ -134,3 +159,21 @@ def unpack(archive: Path, root: Path) -> Path:
             with tarfile.open(fileobj=outer.extractfile(name)) as layer:
                 layer.extractall(root, filter="tar")
     return root
+
+
+@full
+def test_containerfile(tmp_path: Path) -> None:
+    """On a Debian of ours, as no registry is within reach; packages come by pip's network."""
+    vfs = ("--root", str(tmp_path / "b"), "--runroot", str(tmp_path / "r"), "--storage-driver=vfs")
+    buildah = Client("buildah", tmp_path / "home", *vfs)
+    base = buildah("from", "scratch")
+    buildah("add", "--quiet", base, f"{debian()}/", "/")
+    buildah("commit", "--quiet", "--rm", base, "localhost/base")
+    given = [f"--volume={path}:{path}:ro" for path in PIP_NEEDS if Path(path).exists()]
+    file = SOURCE / "contrib/image/Containerfile"
+    options = ("--isolation=chroot", "--network=host", "--build-arg=BASE=localhost/base", *given)
+    buildah("build", *options, "--file", str(file), "--tag", OWN_IMAGE, str(SOURCE))
+    archive = tmp_path / "built.tar"
+    buildah("push", "--quiet", OWN_IMAGE, f"docker-archive:{archive}:{OWN_IMAGE}")
+    with loaded(archive, tmp_path / "podman") as podman, serving(podman):
+        push_and_pull(tmp_path)
