@@ -160,6 +160,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 listener.close()
             self._before_exit()
 
+    def _cap_keepalive(self, deadline: float) -> None:
+        """Called once when the worker ends: idle connections are closed by a time.
+
+        gthread forgets those that never asked anything, and would wait for them as long as for a
+        kept one in service.
+        """
+        super()._cap_keepalive(deadline)
+        for connection in self.pending_conns:
+            connection.timeout = min(connection.timeout, deadline)
+
     def handle(self, conn: Connection) -> Any:
         """Serve a request in a thread; linger here when the connection is over."""
         keep = super().handle(conn)

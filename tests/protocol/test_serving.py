@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.live import Server, wait_for
 from tests.protocol.images import Repository, sha256
 from tests.protocol.raw import connected, read_all, request, status
 
 LARGE = bytes(48 << 20)
+IDLE = 2
+"""What the loop of an idle worker waits for: its port, and its own threads."""
 
 
 def test_healthz_asks_nothing_and_readyz_names_the_storage(server: Server) -> None:
@@ -54,6 +57,20 @@ def test_a_push_outlives_sigterm(start: Callable[..., Server], name: str) -> Non
     assert server.process.wait(20) == 0
 
 
+def test_a_connection_that_never_asked_does_not_hold_up_a_stop(
+    start: Callable[..., Server],
+) -> None:
+    """Go's clients open one more than they need, and keep it: containerd on every node."""
+    server = start(None, "--workers", "1")
+    server.session.close()
+    (worker,) = server.workers()
+    wait_for(lambda: _watched(worker) == IDLE, 20, "idle worker")
+    with connected(server):
+        wait_for(lambda: _watched(worker) > IDLE, 20, "connection that is put aside")
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(20) == 0
+
+
 def test_json_lines(start: Callable[..., Server], name: str) -> None:
     """One object a request, with what a search at night needs."""
     server = start(None, "--workers", "1", env={"DISTSERVER_LOG_FORMAT": "json"})
@@ -89,3 +106,19 @@ def _json_lines(server: Server, method: str) -> list[dict[str, object]]:
     return [
         entry for entry in map(json.loads, lines) if entry["method"] == method and entry.get("name")
     ]
+
+
+def _watched(pid: int) -> int:
+    """How many descriptors the loop of a worker waits for. Spec: proc(5), fdinfo of epoll.
+
+    A request thread that waits for its client has one of its own, with only that client.
+    """
+    found = [_read(file) for file in Path(f"/proc/{pid}/fdinfo").iterdir()]
+    return max(text.count("tfd:") for text in found)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text()
+    except FileNotFoundError:  # closed meanwhile
+        return ""
