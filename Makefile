@@ -45,14 +45,13 @@ test-upstreams: $(READY) $(TOOLS) ## Each fault of an upstream, with real client
 test-links: $(READY) $(TOOLS) ## Bad links, one fetch for many, offline, full or lost storage; TEST_COUNTS=full
 	$(PYTEST) tests/links
 
-test-drills: $(READY) $(TOOLS) ## What operators do, from end to end: ship, bundles, moving in, boots with systemd, nodes with Syncthing; root, Debian
+test-drills: $(READY) $(TOOLS) ## What operators do, from end to end: ship, bundles, moving in, boots with systemd, nodes with Syncthing, cold nodes; root, Debian
 	$(PYTEST) tests/drills
 
 bench: $(READY) $(TOOLS) ## Speed against nginx, distribution v3 and docker-registry, as ratios of one run
 	PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m tests.bench.run
 
 image: $(READY) ## Our own image as dist/distserver-VERSION-ARCH.tar, for ARCHES="amd64 arm64"; needs no Docker
-	command -v mmdebstrap >/dev/null || apt-get install -y -qq --no-install-recommends mmdebstrap
 	for arch in $(ARCHES); do $(PY) contrib/image/build.py --arch $$arch --output dist/distserver-$(VERSION)-$$arch.tar || exit; done
 
 install-image: ## Put it where k3s, RKE2 or our import unit take it at boot: IMAGES=/var/lib/rancher/k3s/agent/images

@@ -5,6 +5,7 @@
 Two layers: a few Debian packages, unpacked and never configured (so no code of another architecture
 runs here), and our wheels. With SOURCE_DATE_EPOCH the same packages give the same bytes.
 Needs mmdebstrap, pip, and a Python of a version that a Debian release has: byte code is made here.
+What Debian's packages can bring is installed when root asks, and named when somebody else does.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ PACKAGES = (
     *("base-files", "libc6", "libgcc-s1", "libstdc++6", "zlib1g", "libbz2-1.0", "liblzma5"),
     *("libffi8", "libexpat1", "libuuid1", "libcrypt1", "libsqlite3-0", "busybox-static"),
 )
+NEEDED = {
+    "/usr/bin/mmdebstrap": "mmdebstrap",
+    "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
+}
+"""Files that a build needs, and the packages that have them."""
 BOTOCORE_KEPT = ("ecr", "s3", "sts", "sso", "sso-oidc", "ecr-public")
 """Amazon's services that we speak to; botocore describes four hundred."""
 COMPILE = ("-m", "compileall", "-qq", "-x", "lib2to3/tests", "--invalidation-mode=unchecked-hash")
@@ -47,10 +53,22 @@ def main() -> None:
     if sys.version_info[:2] not in SUITES:
         known = ", ".join(f"{major}.{minor}" for major, minor in SUITES)
         sys.exit(f"build.py: run it with Python {known}; no Debian release has {sys.version}")
+    install_needed()
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         build(arguments.arch, Path(scratch), arguments.output)
     print(f"{arguments.output}: {arguments.output.stat().st_size / 1e6:.1f} MB")
+
+
+def install_needed() -> None:
+    """Install what a build needs, or end with words that say what is missing."""
+    missing = [package for file, package in NEEDED.items() if not Path(file).exists()]
+    if not missing:
+        return
+    command = ("apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing)
+    if os.geteuid() or not shutil.which("apt-get"):
+        sys.exit(f"build.py: missing: {', '.join(missing)}. As root: {' '.join(command)}")
+    _run(*command)
 
 
 def build(arch: str, scratch: Path, output: Path) -> None:

@@ -20,44 +20,12 @@ DROPPED = (
     *(f"usr/lib/{machine}-linux-gnu/gconv/" for machine in ("x86_64", "aarch64")),
     *("var/lib/apt/", "var/lib/dpkg/", "var/cache/", "dev/", "etc/apt/"),
 )
-APPLETS = [
-    "sh",
-    "ls",
-    "cat",
-    "ps",
-    "df",
-    "du",
-    "env",
-    "grep",
-    "head",
-    "tail",
-    "less",
-    "vi",
-    "id",
-    "top",
-    "kill",
-    "mount",
-    "ip",
-    "ping",
-    "nslookup",
-    "wget",
-    "nc",
-    "date",
-    "hostname",
-    "sleep",
-    "find",
-    "tar",
-    "gzip",
-    "stat",
-    "sha256sum",
-    "cp",
-    "mv",
-    "rm",
-    "mkdir",
-    "touch",
-    "ln",
+APPLETS = (
+    *("sh", "ls", "cat", "ps", "df", "du", "env", "grep", "head", "tail", "less", "vi", "id"),
+    *("top", "kill", "mount", "ip", "ping", "nslookup", "wget", "nc", "date", "hostname", "sleep"),
+    *("find", "tar", "gzip", "stat", "sha256sum", "cp", "mv", "rm", "mkdir", "touch", "ln"),
     "chmod",
-]
+)
 FILES = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n"
     f"distserver:x:{USER}:{USER}::/var/lib/distserver:/bin/sh\n",
@@ -71,6 +39,8 @@ DIRECTORIES = {
     "etc/distserver": (0, 0o755),
     "tmp": (0, 0o1777),
 }
+OURS = frozenset((*(f"bin/{name}" for name in APPLETS), *FILES, *DIRECTORIES))
+"""What we add; podman refuses a layer that has a path twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +62,7 @@ def base_layer(root: Path, path: Path, epoch: int) -> Layer:
     with _layer(path, epoch) as add, tarfile.open(root) as source:
         for member in sorted(source, key=lambda m: m.name):
             member.name = member.name.removeprefix("./")
-            if member.name and not member.isdev() and not _dropped(member.name):
+            if not (member.isdev() or _dropped(member.name)):
                 add(member, source.extractfile(member) if member.isreg() else None)
         for applet in APPLETS:
             link = tarfile.TarInfo(f"bin/{applet}")
@@ -144,6 +114,8 @@ def _layer(path: Path, epoch: int) -> Iterator[Add]:
 
 
 def _dropped(name: str) -> bool:
+    if name in ("", ".") or name in OURS:
+        return True
     return name.startswith(DROPPED) and not name.endswith("/copyright")
 
 

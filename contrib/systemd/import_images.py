@@ -4,6 +4,7 @@
 For distserver-import.service: what the kubelet needs before any registry runs. Pinned, since the
 kubelet's garbage collection removes images that no pod uses yet. Again and again is fine. An
 archive that cannot be imported is named and does not stop the others; the exit code is 1 then.
+The lock files that `distserver save` writes beside its bundles are no archives.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class Failed(Exception):
 
 def main(directory: str) -> int:
     """Import every archive of a directory; return the exit code."""
-    archives = sorted(path for path in Path(directory).iterdir() if path.name[0] != ".")
+    found = sorted(Path(directory).iterdir())
+    archives = [path for path in found if path.name[0] != "." and path.suffix != ".lock"]
     failed = [path.name for path in archives if not imported(path)]
     if failed:
         print(f"{len(failed)} of {len(archives)} archives failed: {', '.join(failed)}")

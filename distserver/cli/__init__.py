@@ -10,6 +10,7 @@ from distserver import __version__
 from distserver.cli import (
     bundle,
     doctor,
+    image,
     inspect,
     nodes,
     preload,
@@ -47,6 +48,7 @@ for command in (
     inspect.verify,
     bundle.load,
     save.save,
+    image.image,
     upstreams.upstreams,
     upstreams.mode,
     users.user,

@@ -15,9 +15,12 @@ from distserver.bundle.errors import BundleError
 from distserver.bundle.loading.bringing import Bringer, Tally
 from distserver.bundle.loading.load import Loader, Result, in_words, sources
 from distserver.bundle.naming import Naming
+from distserver.bundle.saving.parts import PartWriter
+from distserver.bundle.saving.save import Bundle, render
 from distserver.cli.common import configured
 from distserver.config import Config, Loaded
 from distserver.proxy.upstream.connect import upstreams_of
+from distserver.registry import Registry
 
 SHOW_SECONDS = 0.5
 
@@ -139,6 +142,25 @@ def naming(config: Config, to: str = "") -> Naming:
     """Return how images are named here and outside."""
     own = frozenset(name.lower() for name in (*config.names, app.OWN_NAME))
     return Naming(upstreams_of(config), own, app.OWN_NAME, to)
+
+
+def write_bundle(registry: Registry, bundle: Bundle, writer: PartWriter) -> list[Path]:
+    """Write a bundle whole, showing how far it is; return its files.
+
+    Raises: BundleError, StorageError, OSError.
+    """
+    tally = Tally(total=sum(bundle.files.values()))
+    progress = Progress(tally)
+
+    def tick(count: int) -> None:
+        tally.written += count
+        progress.show()
+
+    writer.require_room(bundle.size)
+    for data in render(bundle, registry, tick):
+        writer.write(data)
+    progress.clear()
+    return writer.finish()
 
 
 def mib(count: int) -> str:

@@ -13,13 +13,12 @@ import click
 
 from distserver import app
 from distserver.bundle.errors import BundleError
-from distserver.bundle.loading.bringing import Tally
 from distserver.bundle.loading.tar import BLOCK
 from distserver.bundle.lock import render as render_lock
 from distserver.bundle.saving.packing import Packer
 from distserver.bundle.saving.parts import PartWriter
-from distserver.bundle.saving.save import Bundle, render
-from distserver.cli.bundle import Progress, mib, naming
+from distserver.bundle.saving.save import Bundle
+from distserver.cli.bundle import mib, naming, write_bundle
 from distserver.cli.common import configured
 from distserver.config import Loaded
 from distserver.registry import Registry
@@ -129,22 +128,11 @@ def _read_lock(path: Path) -> list[str]:
 
 def _write(registry: Registry, bundle: Bundle, order: Order) -> list[Path]:
     """Write the bundle and its lock file; return the files. Raises: BundleError, OSError."""
-    tally = Tally(total=sum(bundle.files.values()))
-    progress = Progress(tally)
-
-    def tick(count: int) -> None:
-        tally.written += count
-        progress.show()
-
     lock = order.output.with_name(order.output.name + ".lock")
     with PartWriter(order.output, order.split) as writer, PartWriter(lock) as beside:
         beside.require_room(0)
-        writer.require_room(bundle.size)
         beside.write("".join(f"{line}\n" for line in render_lock(bundle.locked)).encode())
-        for data in render(bundle, registry, tick):
-            writer.write(data)
-        progress.clear()
-        return [*writer.finish(), *beside.finish()]
+        return [*write_bundle(registry, bundle, writer), *beside.finish()]
 
 
 def _show_saved(bundle: Bundle, files: list[Path], as_json: bool) -> None:

@@ -138,3 +138,21 @@ def signature(subject: bytes, kind: str = "application/vnd.test.signature") -> I
         "subject": descriptor(subject, json.loads(subject)["mediaType"]),
     }
     return Image(body, layer, json.dumps(fields).encode())
+
+
+def read(path: Path) -> dict[str, bytes]:
+    """All files of a bundle."""
+    with tarfile.open(path) as archive:
+        return {info.name: archive.extractfile(info).read() for info in archive}  # type: ignore[union-attr]
+
+
+def names(path: Path) -> dict[str, str]:
+    """Digest by name of what containerd would take for images."""
+    listed = json.loads(read(path)["index.json"])["manifests"]
+    found = {}
+    for line in listed:
+        marks: Mapping[str, str] = line["annotations"]
+        if NAMED in marks:
+            assert marks[REF] == marks[NAMED]
+            found[marks[NAMED]] = line["digest"]
+    return found

@@ -16,7 +16,7 @@ from distserver.config import load
 from distserver.oci.digests import Digest
 from distserver.oci.names import Tag
 from distserver.registry import Registry
-from tests.bundle.archives import Image
+from tests.bundle.archives import Image, digest_of
 
 Make = Callable[[str], "Site"]
 
@@ -72,6 +72,13 @@ class Site:
             registry.blobs.put(name, Digest.of(data), [data])
         tags = [Tag(tag)] if tag else []
         return str(registry.manifests.put(name, None, tags, image.manifest, None).digest)
+
+    def damage(self, image: Image) -> None:
+        """Let the disk change a byte of an image's layer."""
+        path = f"storage/blobs/sha256/*/{digest_of(image.layer)[7:]}"
+        (stored,) = self.directory.glob(path)
+        stored.chmod(0o644)
+        stored.write_bytes(image.layer[:-1] + b"x")
 
     def images(self) -> dict[str, str]:
         """All tags with their digests."""

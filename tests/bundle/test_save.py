@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import tarfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,12 +12,13 @@ from distserver.oci.digests import Digest
 from distserver.oci.names import Tag
 from tests.bundle.archives import (
     NAMED,
-    REF,
     digest_of,
     entry,
     index_json,
     make_image,
     multi_arch,
+    names,
+    read,
     signature,
     write,
 )
@@ -28,24 +26,6 @@ from tests.bundle.site import Make, Site
 
 A, B = make_image("a", 5000), make_image("b", 70_000)
 HUB = "docker.io/library/app"
-
-
-def read(path: Path) -> dict[str, bytes]:
-    """All files of a bundle."""
-    with tarfile.open(path) as archive:
-        return {info.name: archive.extractfile(info).read() for info in archive}  # type: ignore[union-attr]
-
-
-def names(path: Path) -> dict[str, str]:
-    """Digest by name of what containerd would take for images."""
-    listed = json.loads(read(path)["index.json"])["manifests"]
-    found = {}
-    for line in listed:
-        marks: Mapping[str, str] = line["annotations"]
-        if NAMED in marks:
-            assert marks[REF] == marks[NAMED]
-            found[marks[NAMED]] = line["digest"]
-    return found
 
 
 @pytest.fixture
@@ -237,9 +217,7 @@ def test_nothing_is_overwritten(site: Site, out: Path, there: str) -> None:
 
 def test_a_damaged_layer_does_not_ship(site: Site, out: Path) -> None:
     site.push("a", "1", B)
-    (stored,) = (site.directory / "storage").glob(f"blobs/sha256/*/{digest_of(B.layer)[7:]}")
-    stored.chmod(0o644)
-    stored.write_bytes(B.layer[:-1] + b"x")
+    site.damage(B)
     assert digest_of(B.layer) in site.refused("save", "a:1", "-o", out)
     assert not list(out.parent.glob("out*"))
 

@@ -13,6 +13,7 @@ from cri_api.v1 import api_pb2, api_pb2_grpc
 from tests.clients.run import Client, daemon
 
 PULL_SECONDS = 120.0
+PAUSE = "registry.k8s.io/pause:3.10"
 _CONFIGURATION = """\
 version = 2
 root = "{root}/root"
@@ -25,6 +26,7 @@ oom_score = 0
 [plugins."io.containerd.grpc.v1.cri"]
   restrict_oom_score_adj = true
   disable_apparmor = true
+  sandbox_image = "{pause}"
   stream_server_address = "127.0.0.1"
   stream_server_port = "0"
   [plugins."io.containerd.grpc.v1.cri".containerd]
@@ -100,7 +102,7 @@ def running_containerd(root: Path, hosts: Mapping[str, str] | None = None) -> It
     hosts  text of hosts.toml by registry, or `_default`
     """
     (root / "certs.d").mkdir(parents=True, exist_ok=True)
-    (root / "config.toml").write_text(_CONFIGURATION.format(root=root))
+    (root / "config.toml").write_text(_CONFIGURATION.format(root=root, pause=PAUSE))
     socket = root / "c.sock"
     ctr = Client("ctr", root / "home", "--address", str(socket), "--namespace", "k8s.io")
     command = ("containerd", "--config", str(root / "config.toml"))

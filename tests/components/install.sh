@@ -8,12 +8,12 @@ cd "$(dirname "$0")/../.."
 packages=(
     skopeo podman buildah runc containerd docker.io nginx-light docker-registry wrk haproxy
     busybox-static apache2-utils strace openssl e2fsprogs
-    iproute2 iptables ethtool chromium gcc libc6-dev mmdebstrap systemd-container syncthing
+    iproute2 iptables ethtool chromium gcc libc6-dev mmdebstrap systemd-container syncthing qemu-user-static
 )
 commands=(
     skopeo podman buildah runc containerd ctr dockerd docker nginx docker-registry wrk haproxy
     busybox ab htpasswd strace openssl mkfs.ext4 go ip tc iptables ethtool chromium gcc
-    mmdebstrap systemd-nspawn nsenter syncthing
+    mmdebstrap systemd-nspawn nsenter syncthing qemu-aarch64-static
 )
 tools=( # command, its package, its module's version
     "conformance github.com/opencontainers/distribution-spec/conformance v0.0.0-20260831232431-97274622c111"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,7 +91,14 @@ class FleetImage:
         self.extra.append(digest_of(made))
         return made
 
-    def member(self, platform: str, size: int, base: tuple[bytes, bytes], reference: str) -> None:
+    def member(
+        self,
+        platform: str,
+        size: int,
+        base: tuple[bytes, bytes],
+        reference: str,
+        command: Sequence[str] = ("echo", "hello"),
+    ) -> None:
         """Add the image of one platform, with size bytes of its own above the base."""
         seed = f"{self.name} {platform}"
         own = layer_of({f"data/{size}": random.Random(seed).randbytes(size)})
@@ -100,7 +108,7 @@ class FleetImage:
             **({"variant": variant} if variant else {}),
             "os": "linux",
             "created": "1970-01-01T00:00:00Z",
-            "config": {"Env": [f"SEED={seed}"], "Cmd": ["/bin/busybox", "echo", "hello"]},
+            "config": {"Env": [f"SEED={seed}"], "Cmd": ["/bin/busybox", *command]},
             "rootfs": {"type": "layers", "diff_ids": [digest_of(raw) for raw, _ in (base, own)]},
             "history": [{"created_by": "drill"}, {"created_by": "drill"}],
         }

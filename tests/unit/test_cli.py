@@ -45,7 +45,7 @@ def _push(env: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", *main.commands, "user add", "user list", "user remove"], ids=str
+    "command", ["", *main.commands, "image save", "user add", "user list", "user remove"], ids=str
 )
 def test_each_command_has_help(command: str) -> None:
     result = CliRunner().invoke(main, [*command.split(), "--help"])

@@ -10,6 +10,7 @@ import random
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import urljoin
 
 import requests
 
@@ -95,7 +96,8 @@ def push_all(
         for blob in blobs:
             begun = session.post(f"{base}/blobs/uploads/", timeout=60)
             begun.raise_for_status()
-            where, kind = begun.headers["Location"], {"Content-Type": "application/octet-stream"}
+            where = urljoin(begun.url, begun.headers["Location"])
+            kind = {"Content-Type": "application/octet-stream"}
             where += f"{'&' if '?' in where else '?'}digest={digest_of(blob)}"
             session.put(where, data=blob, headers=kind, timeout=60).raise_for_status()
         for reference, media_type, kept in manifests:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from distserver import __version__
+from distserver.bundle.saving.own import OWN_IMAGE
 from distserver.nodes.certificates import Validity, validity, validity_of_pem
 from distserver.nodes.doctor.facts import FOLDERS, UNIT, Facts
 from distserver.nodes.doctor.findings import Finding, ok, stop, warn
@@ -14,7 +14,6 @@ from distserver.nodes.node import MAX_FILE_BYTES
 from distserver.proxy.upstream.mode import Mode
 
 SOON_DAYS = 30
-OWN_IMAGE = f"distserver.internal/distserver:{__version__}"
 
 
 def started_at_boot(facts: Facts) -> Iterator[Finding]:
