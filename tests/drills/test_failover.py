@@ -47,19 +47,19 @@ class Site:
     """Two copies of one storage, and a node's root directory.
 
     one     the server at the far end of the link, asked first; it runs
-    copies  directories of both servers
+    second  directory of the other one
     images  what both hold, by name without tag
     """
 
     link: Link
     one: Server
-    copies: tuple[Path, Path]
+    second: Path
     root: Path
     images: Mapping[str, Image]
 
     def start_second(self) -> Server:
         """Start the unit on node 2."""
-        return serve(self.copies[1], NEAR_ADDRESS)
+        return serve(self.second, NEAR_ADDRESS)
 
     def write(self, *servers: Server) -> None:
         """Let the node pull through servers, in this order, and from nowhere else."""
@@ -92,8 +92,7 @@ def site(tmp_path: Path, images: Mapping[str, Image]) -> Iterator[Site]:
             one = serve(first.directory, FAR_ADDRESS)
         try:
             with inside(link.near):
-                copies = (first.directory, second.directory)
-                yield Site(link, one, copies, tmp_path / "node", images)
+                yield Site(link, one, second.directory, tmp_path / "node", images)
         finally:
             one.kill()
 
@@ -125,6 +124,7 @@ def test_the_machine_is_lost(
 ) -> None:
     with running(site.start_second()) as two, containerd_of(site.root, release) as node:
         site.write(site.one, two)
+        pull(node, site, NAMES[0], TAG)
         lose(site.link)
         seconds = pull(node, site, NAMES[0], TAG)
         wait_for_requests(two, REQUESTS)
@@ -193,5 +193,5 @@ def requests_of(server: Server) -> int:
 
 
 def complaints(log: str) -> list[str]:
-    """Lines of containerd's that tell more than what it does."""
+    """Warnings and errors of containerd's."""
     return [line for line in log.splitlines() if not re.search("level=(info|debug)", line)]
