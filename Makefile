@@ -45,7 +45,7 @@ test-upstreams: $(READY) $(TOOLS) ## Each fault of an upstream, with real client
 test-links: $(READY) $(TOOLS) ## Bad links, one fetch for many, offline, full or lost storage; TEST_COUNTS=full
 	$(PYTEST) tests/links
 
-test-drills: $(READY) $(TOOLS) ## What operators do, from end to end: ship, bundles, moving in, boots with systemd, nodes with Syncthing, cold nodes; root, Debian
+test-drills: $(READY) $(TOOLS) ## What operators do, from end to end: ship, bundles, moving in, boots with systemd, nodes with Syncthing, failover, cold nodes; root, Debian
 	$(PYTEST) tests/drills
 
 bench: $(READY) $(TOOLS) ## Speed against nginx, distribution v3 and docker-registry, as ratios of one run

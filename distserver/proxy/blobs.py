@@ -56,7 +56,7 @@ class ProxiedBlobs(Blobs):
         except (BlobUnknown, StorageError) as here:
             source = self._source(name, here)
             try:
-                with self._flights.seat():
+                with source.uplink.limits.seats.take():
                     return _size_there(source, digest)
             except UpstreamError as exc:
                 raise told(exc, here) from exc
@@ -113,7 +113,7 @@ class ProxiedBlobs(Blobs):
                 return
         except StorageError as exc:
             log.debug("the upstream decides who may read %s: %s", digest, exc)
-        with self._flights.seat():
+        with source.uplink.limits.seats.take():
             _size_there(source, digest)
         try:
             self.record(name, digest)

@@ -19,7 +19,7 @@ from distserver.proxy.background import Jobs
 from distserver.proxy.completion import Completion
 from distserver.proxy.freshness import Freshness
 from distserver.proxy.memory import Memory
-from distserver.proxy.sources import Seat, Source, Sources, told
+from distserver.proxy.sources import Source, Sources, told
 from distserver.proxy.upstream.errors import (
     UpstreamAbsent,
     UpstreamBusy,
@@ -56,7 +56,6 @@ class Parts:
     freshness: Freshness
     mode: Mode
     metrics: Metrics
-    seat: Seat
 
 
 class ProxiedManifests(PulledManifests):
@@ -76,7 +75,7 @@ class ProxiedManifests(PulledManifests):
         )
         self._sources, self._completion = parts.sources, parts.completion
         self._freshness, self._mode = parts.freshness, parts.mode
-        self._counted, self._seat = parts.metrics, parts.seat
+        self._counted = parts.metrics
         self._jobs: Jobs[StoredManifest] = Jobs("manifest", MAX_JOBS)
         self._absent: Memory[tuple[str, Reference], bool] = Memory(4096, ABSENT_SECONDS)
 
@@ -166,7 +165,7 @@ class ProxiedManifests(PulledManifests):
             raise UpstreamUnavailable(hindrance)
         if not source.uplink.answers():
             question: Question[Digest | None] = lambda r: r.resolve(source.repository, digest)  # noqa: E731
-            with self._seat():
+            with source.uplink.limits.seats.take():
                 source.uplink.ask_soon((name, digest), question, HOPE_SECONDS)
 
     def _whole_before(self, name: str, tag: Tag) -> StoredManifest | None:
@@ -195,7 +194,7 @@ class ProxiedManifests(PulledManifests):
             return held
         patient = source.uplink.worth_waiting_for()
         try:
-            with self._seat():
+            with source.uplink.limits.seats.take():
                 return _result(job, REVALIDATE_SECONDS if patient else 0.0)
         except UpstreamError as exc:
             if isinstance(exc, UpstreamLate) and patient:
@@ -239,7 +238,7 @@ class ProxiedManifests(PulledManifests):
                 (name, reference),
                 lambda: self._keep(source, name, reference, self._ask(source, reference)),
             )
-            with self._seat():
+            with source.uplink.limits.seats.take():
                 return _result(job, 2 * ASK_SECONDS)
         except UpstreamError as exc:
             if isinstance(exc, UpstreamAbsent):

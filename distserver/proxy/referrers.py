@@ -19,7 +19,7 @@ from distserver.oci.references import fallback_tag
 from distserver.proxy.background import Jobs
 from distserver.proxy.freshness import Freshness
 from distserver.proxy.manifests import ProxiedManifests
-from distserver.proxy.sources import Seat, Source, Sources, told
+from distserver.proxy.sources import Source, Sources, told
 from distserver.proxy.upstream.errors import (
     UpstreamAbsent,
     UpstreamError,
@@ -48,11 +48,10 @@ class ProxiedReferrers(Referrers):
         sources: Sources,
         freshness: Freshness,
         mode: Mode,
-        seat: Seat,
     ) -> None:
         super().__init__(registry.backend, registry.manifests)
         self._pulled, self._sources = manifests, sources
-        self._freshness, self._mode, self._seat = freshness, mode, seat
+        self._freshness, self._mode = freshness, mode
         self._jobs: Jobs[None] = Jobs("referrers", 64)
 
     def list(self, name: str, subject: Digest, after: str = "") -> Iterator[dict[str, Any]]:
@@ -82,7 +81,7 @@ class ProxiedReferrers(Referrers):
         if known and mode != ONLINE:
             return
         try:
-            with self._seat():
+            with source.uplink.limits.seats.take():
                 _await(job, KNOWN_SECONDS if known else UNKNOWN_SECONDS)
         except (UpstreamError, RegistryError, StorageError) as exc:
             if not known and isinstance(exc, UpstreamError):

@@ -54,13 +54,12 @@ def proxied(
     partials, freshness = state / "partial", Freshness(state / "fresh")
     sources = Sources(upstreams, connect, partials)
     room = Room(partials, config.partial_bytes, config.reserve_bytes)
-    # A quarter of the threads is left to who wants what is held.
-    flights = Flights(registry.content, room, lambda: mode.offline, max(1, config.threads * 3 // 4))
+    flights = Flights(registry.content, room, lambda: mode.offline)
     begun = Begun(state / "begun")
     completion = Completion(registry.blobs, registry.manifests, begun)
-    parts = Parts(sources, completion, freshness, mode, metrics, flights.seat)
+    parts = Parts(sources, completion, freshness, mode, metrics)
     manifests = ProxiedManifests(registry, config.manifest_cache_bytes, parts)
-    referrers = ProxiedReferrers(registry, manifests, sources, freshness, mode, flights.seat)
+    referrers = ProxiedReferrers(registry, manifests, sources, freshness, mode)
 
     def sweep() -> None:
         room.sweep()
@@ -73,6 +72,6 @@ def proxied(
         blobs=ProxiedBlobs(registry, sources, flights, begun, metrics),
         manifests=manifests,
         referrers=referrers,
-        tags=ProxiedTags(registry, sources, flights.seat),
+        tags=ProxiedTags(registry, sources),
     )
     return Proxied(wrapped, bringing, Completer(bringing, config.platforms, sweep))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +25,6 @@ from distserver.proxy.upstream.table import Upstream, Upstreams
 from distserver.proxy.upstream.uplink import Uplink
 
 Connect = Callable[[Upstream], Uplink]
-Seat = Callable[[], AbstractContextManager[object]]
-"""Lets a client wait for an upstream, if there is room: some threads are kept for who does not."""
 RETRY_SECONDS = (5, 30)
 MAX_MEMBERS = 64
 """Members of one family that are remembered."""

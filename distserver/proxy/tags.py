@@ -6,7 +6,7 @@ import logging
 
 from distserver.oci.errors import NameUnknown
 from distserver.oci.names import Tag
-from distserver.proxy.sources import Seat, Sources, told
+from distserver.proxy.sources import Sources, told
 from distserver.proxy.upstream.errors import UpstreamAbsent, UpstreamError
 from distserver.proxy.upstream.uplink import Question
 from distserver.registry import Registry
@@ -21,9 +21,9 @@ KNOWN_SECONDS, UNKNOWN_SECONDS = 2.0, 20.0
 class ProxiedTags(Tags):
     """Lists what the upstream lists and what is held; resolves only what is held."""
 
-    def __init__(self, registry: Registry, sources: Sources, seat: Seat) -> None:
+    def __init__(self, registry: Registry, sources: Sources) -> None:
         super().__init__(registry.backend, registry.records)
-        self._sources, self._seat = sources, seat
+        self._sources = sources
 
     def names(self, name: str) -> set[Tag]:
         """See Tags.names. Raises: also Denied, ServiceUnavailable where no tag is held."""
@@ -33,7 +33,7 @@ class ProxiedTags(Tags):
         try:
             seconds = KNOWN_SECONDS if held else UNKNOWN_SECONDS
             question: Question[set[Tag]] = lambda r: r.tags(source.repository)  # noqa: E731
-            with self._seat():
+            with source.uplink.limits.seats.take():
                 there = source.uplink.ask_soon((name, "tags"), question, seconds)
         except UpstreamAbsent:
             return held

@@ -14,8 +14,7 @@ from tests.clients.run import Client, daemon
 
 PULL_SECONDS = 120.0
 PAUSE = "registry.k8s.io/pause:3.10"
-_CONFIGURATION = """\
-version = 2
+_COMMON = """\
 root = "{root}/root"
 state = "{root}/state"
 oom_score = 0
@@ -24,15 +23,29 @@ oom_score = 0
 [plugins."io.containerd.internal.v1.opt"]
   path = "{root}/opt"
 [plugins."io.containerd.grpc.v1.cri"]
-  restrict_oom_score_adj = true
-  disable_apparmor = true
-  sandbox_image = "{pause}"
   stream_server_address = "127.0.0.1"
   stream_server_port = "0"
+"""
+_CRI_1 = """\
+  sandbox_image = "{pause}"
+  restrict_oom_score_adj = true
+  disable_apparmor = true
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "native"
   [plugins."io.containerd.grpc.v1.cri".registry]
     config_path = "{root}/certs.d"
+"""
+_CRI_2 = """\
+[plugins."io.containerd.cri.v1.runtime"]
+  restrict_oom_score_adj = true
+  disable_apparmor = true
+[plugins."io.containerd.cri.v1.images"]
+  snapshotter = "native"
+  [plugins."io.containerd.cri.v1.images".registry]
+    config_path = "{root}/certs.d"
+[[plugins."io.containerd.transfer.v1.local".unpack_config]]
+  platform = "linux"
+  snapshotter = "native"
 """
 
 
@@ -43,6 +56,25 @@ def mirrored(mirror: str, server: str) -> str:
     """
     host = f'[host."{mirror}"]\n  capabilities = ["pull", "resolve"]\n'
     return f'server = "{server}"\n{host}'
+
+
+@dataclass(frozen=True)
+class Release:
+    """A containerd that is installed.
+
+    line           of its releases, as people call it
+    programs       directory of containerd and ctr, with a slash; "" = those of the system
+    configuration  text of its config.toml, but for the root
+    """
+
+    line: str
+    programs: str
+    configuration: str
+
+
+_TOOLS = Path(__file__).parents[2] / ".tools"
+DEBIAN = Release("1.6", "", f"version = 2\n{_COMMON}{_CRI_1}")
+NEW = Release("2.2", f"{_TOOLS}/containerd2/bin/", f"version = 3\n{_COMMON}{_CRI_2}")
 
 
 @dataclass(frozen=True)
@@ -62,6 +94,11 @@ class Containerd:
     def certs(self) -> str:
         """Directory of the hosts.toml files, for ctr's --hosts-dir."""
         return str(self.root / "certs.d")
+
+    @property
+    def log(self) -> str:
+        """All that the daemon has written so far."""
+        return (self.root / "daemon.log").read_text(errors="replace")
 
     def hosts(self, registry: str, text: str) -> None:
         """Say where a registry's images are pulled from; `_default` is for all others."""
@@ -96,16 +133,19 @@ class Containerd:
 
 
 @contextmanager
-def running_containerd(root: Path, hosts: Mapping[str, str] | None = None) -> Iterator[Containerd]:
+def running_containerd(
+    root: Path, hosts: Mapping[str, str] | None = None, release: Release = DEBIAN
+) -> Iterator[Containerd]:
     """Run a containerd that keeps everything in a directory.
 
     hosts  text of hosts.toml by registry, or `_default`
     """
     (root / "certs.d").mkdir(parents=True, exist_ok=True)
-    (root / "config.toml").write_text(_CONFIGURATION.format(root=root, pause=PAUSE))
+    (root / "config.toml").write_text(release.configuration.format(root=root, pause=PAUSE))
     socket = root / "c.sock"
-    ctr = Client("ctr", root / "home", "--address", str(socket), "--namespace", "k8s.io")
-    command = ("containerd", "--config", str(root / "config.toml"))
+    options = ("--address", str(socket), "--namespace", "k8s.io")
+    ctr = Client(f"{release.programs}ctr", root / "home", *options)
+    command = (f"{release.programs}containerd", "--config", str(root / "config.toml"))
     with (
         daemon(root, lambda: ctr.attempt("version").returncode == 0, *command),
         grpc.insecure_channel(f"unix://{socket}") as channel,

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Install the real clients and servers that the suites drive: packages by apt, Go programs with
-# pinned versions into .tools/bin, Python parts into .venv. Again and again is fine: what is there
+# pinned versions into .tools, Python parts into .venv. Again and again is fine: what is there
 # already is skipped. Starts nothing; fails at the first thing that cannot be installed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -15,15 +15,18 @@ commands=(
     busybox ab htpasswd strace openssl mkfs.ext4 go ip tc iptables ethtool chromium gcc
     mmdebstrap systemd-nspawn nsenter syncthing qemu-aarch64-static
 )
-tools=( # command, its package, its module's version
-    "conformance github.com/opencontainers/distribution-spec/conformance v0.0.0-20260831232431-97274622c111"
-    "crane github.com/google/go-containerregistry/cmd/crane v0.22.1"
-    "oras oras.land/oras/cmd/oras v1.3.6"
-    "regctl github.com/regclient/regclient/cmd/regctl v0.11.7"
-    "registry github.com/distribution/distribution/v3/cmd/registry v3.1.2"
-    "helm helm.sh/helm/v3/cmd/helm v3.22.0"
+tools=( # directory below .tools, package of the command, its module's version
+    "bin github.com/opencontainers/distribution-spec/conformance v0.0.0-20260831232431-97274622c111"
+    "bin github.com/google/go-containerregistry/cmd/crane v0.22.1"
+    "bin oras.land/oras/cmd/oras v1.3.6"
+    "bin github.com/regclient/regclient/cmd/regctl v0.11.7"
+    "bin github.com/distribution/distribution/v3/cmd/registry v3.1.2"
+    "bin helm.sh/helm/v3/cmd/helm v3.22.0"
+    # Beside Debian's own containerd, which most tests drive.
+    "containerd2/bin github.com/containerd/containerd/v2/cmd/containerd v2.2.9"
+    "containerd2/bin github.com/containerd/containerd/v2/cmd/ctr v2.2.9"
 )
-bin="$PWD/.tools/bin"
+tags=no_btrfs,no_devmapper,no_zfs # snapshotters of containerd that no test uses
 export PATH="$PATH:/usr/sbin:/sbin:/usr/local/go/bin"
 
 fail() { echo "install.sh: $*" >&2; exit 1; }
@@ -63,20 +66,21 @@ install_packages() {
         apt-get install -y -qq --no-install-recommends "${missing[@]}"
 }
 
-built() { # command version: is exactly this version there?
-    go version -m "$bin/$1" 2>/dev/null | awk '$1 == "mod" { print $3 }' | grep -qxF "$2"
+built() { # file version: is exactly this version there?
+    go version -m "$1" 2>/dev/null | awk '$1 == "mod" { print $3 }' | grep -qxF "$2"
 }
 
 install_tools() {
-    local name package version
-    mkdir -p "$bin"
+    local bin file package version
     for tool in "${tools[@]}"; do
-        read -r name package version <<<"$tool"
-        built "$name" "$version" && continue
-        echo "building $name $version"
-        GOBIN="$bin" CGO_ENABLED=0 GOFLAGS=-mod=mod go install "$package@$version" ||
-            fail "cannot build $name $version with $(go version)"
-        built "$name" "$version" || fail "$name is not $version after its build"
+        read -r bin package version <<<"$tool"
+        bin="$PWD/.tools/$bin"
+        file="$bin/${package##*/}"
+        built "$file" "$version" && continue
+        echo "building $package $version"
+        GOBIN="$bin" CGO_ENABLED=0 GOFLAGS=-mod=mod go install -tags "$tags" "$package@$version" ||
+            fail "cannot build $package $version with $(go version)"
+        built "$file" "$version" || fail "$file is not $version after its build"
     done
 }
 
@@ -91,4 +95,4 @@ install_packages
 check_commands
 install_tools
 .venv/bin/pip install --quiet -r tests/components/requirements.txt -c constraints.txt
-echo "components are ready: ${commands[*]} and $(ls "$bin" | xargs)"
+echo "components are ready: ${commands[*]} and $(ls -d .tools/bin/* .tools/*/bin/* | xargs)"

@@ -49,6 +49,16 @@ class Link:
         """Put it back."""
         _run("ip", "-n", self.far, "link", "set", self.far, "up")
 
+    def swallow(self) -> None:
+        """Let the far end drop all that comes, without a word."""
+        with inside(self.far):
+            _run("iptables", "--append", "INPUT", "--jump", "DROP")
+
+    def leave(self) -> None:
+        """Let nobody be at the far address any more, as if the machine there were off."""
+        _run("ip", "-n", self.far, "address", "flush", "dev", self.far)
+        _run("ip", "-n", self.near, "neighbour", "flush", "dev", self.near)
+
     def sent(self) -> int:
         """Packets of any kind that have left the near end."""
         shown = _run("ip", "-n", self.near, "-s", "-j", "link", "show", "dev", self.near)

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -20,7 +18,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.clients.containerd import Containerd, running_containerd
+from tests.clients.containerd import Containerd
 from tests.clients.engine import engine
 from tests.clients.run import Client, unmount
 from tests.figures import record
@@ -28,6 +26,7 @@ from tests.links.images import Image
 from tests.links.ours import Ours, ours
 from tests.links.relay import Relay
 from tests.nodes.conftest import REPOSITORIES, TAG, World, name_of, tables
+from tests.nodes.node import containerd_of, node_config
 from tests.proxy.tls import authority, issued
 
 pytestmark = pytest.mark.client
@@ -47,16 +46,7 @@ class Site:
 
     def node_config(self, command: str, runtime: str, *options: str) -> str:
         """Run our command on the node's files; it must succeed."""
-        arguments = (command, "--runtime", runtime, "--root", str(self.root), *options)
-        done = subprocess.run(
-            [sys.executable, "-m", "distserver", "node-config", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return node_config(self.root, command, runtime, *options)
 
     def write(self, runtime: str, *options: str) -> str:
         """Let the node pull through both servers, one first."""
@@ -81,12 +71,8 @@ def site(tmp_path: Path, world: World, relays: Mapping[str, Relay]) -> Iterator[
 @pytest.fixture
 def node(site: Site) -> Iterator[Containerd]:
     """A containerd that reads the node's certs.d."""
-    with tempfile.TemporaryDirectory(prefix="containerd") as directory:
-        certs = site.root / "etc/containerd/certs.d"
-        certs.mkdir(parents=True)
-        (Path(directory) / "certs.d").symlink_to(certs)
-        with running_containerd(Path(directory)) as running:
-            yield running
+    with containerd_of(site.root) as running:
+        yield running
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from distserver.proxy.upstream.errors import (
     UpstreamUnavailable,
 )
 from distserver.proxy.upstream.limits import limits_of
+from distserver.proxy.upstream.seats import Seats
 from distserver.registry.content import Content
 from distserver.registry.verified import HOLD_BACK_BYTES
 from tests.live import wait_for
@@ -100,11 +101,11 @@ def content(backend: Backend) -> Content:
 def process(tmp_path: Path, content: Content, **more: object) -> Flights:
     """The flights of one process of a node whose state is tmp_path/state."""
     options = {"room": Room(tmp_path / "state/partial", 1 << 40, 0), "stopped": lambda: False}
-    return Flights(content, **{"readers": 100, **options, **more})  # type: ignore[arg-type]
+    return Flights(content, **{**options, **more})  # type: ignore[arg-type]
 
 
-def wanted(tmp_path: Path, upstream: Upstream) -> Wanted:
-    limits = limits_of(tmp_path / "state", "up", 8, 0)
+def wanted(tmp_path: Path, upstream: Upstream, seats: int = 100) -> Wanted:
+    limits = limits_of(tmp_path / "state", "up", 8, 0, Seats(seats))
     directory = tmp_path / "state/partial/up/x"
     return Wanted(D, directory, upstream, limits)  # type: ignore[arg-type]
 
@@ -399,7 +400,7 @@ def test_where_nothing_comes_nothing_is_promised(
 def test_no_more_readers_than_may_wait(tmp_path: Path, content: Content) -> None:
     upstream = Upstream()
     upstream.held_at = 1_000_000
-    mine, want = process(tmp_path, content, readers=2), wanted(tmp_path, upstream)
+    mine, want = process(tmp_path, content), wanted(tmp_path, upstream, seats=2)
     readers = [follow(mine, want), follow(mine, want)]
     with pytest.raises(UpstreamBusy):
         follow(mine, want)

@@ -15,12 +15,13 @@ import pytest
 from distserver.proxy.upstream import limits as module
 from distserver.proxy.upstream.errors import UpstreamBusy
 from distserver.proxy.upstream.limits import Limits, Rate, limits_of
+from distserver.proxy.upstream.seats import Seats
 
 FORK = multiprocessing.get_context("fork")
 
 
 def limits(state: Path, fetches: int = 2) -> Limits:
-    return limits_of(state, "up.site", fetches, 0)
+    return limits_of(state, "up.site", fetches, 0, Seats(8))
 
 
 def test_no_more_fetches_than_may_be(tmp_path: Path) -> None:
@@ -28,7 +29,7 @@ def test_no_more_fetches_than_may_be(tmp_path: Path) -> None:
     with mine.turn(False), others.turn(False):
         with pytest.raises(UpstreamBusy, match="2 fetches"), mine.turn(False, 0):
             pass
-        with limits_of(tmp_path, "other.site", 2, 0).turn(False, 0):
+        with limits_of(tmp_path, "other.site", 2, 0, Seats(8)).turn(False, 0):
             pass  # one upstream holds up no other
     with mine.turn(False, 0), others.turn(False, 0):
         pass
@@ -101,7 +102,7 @@ def test_a_booking_of_another_boot_holds_up_nobody(tmp_path: Path, clock: Clock)
 
 def test_a_state_directory_that_is_away_limits_nothing(tmp_path: Path) -> None:
     (tmp_path / "limits").write_text("in the way")
-    found = limits_of(tmp_path, "up.site", 1, 1000)
+    found = limits_of(tmp_path, "up.site", 1, 1000, Seats(8))
     with found.turn(False, 0), found.turn(False, 0):
         found.rate.spend(10_000_000)
 

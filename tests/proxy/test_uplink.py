@@ -27,6 +27,7 @@ from distserver.proxy.upstream.errors import (
 from distserver.proxy.upstream.limits import limits_of
 from distserver.proxy.upstream.mode import Mode
 from distserver.proxy.upstream.registry import UpstreamRegistry
+from distserver.proxy.upstream.seats import Seats
 from distserver.proxy.upstream.table import Upstream
 from distserver.proxy.upstream.uplink import Place, Uplink
 from tests.live import wait_for
@@ -56,7 +57,7 @@ def an_uplink(state: Path, session: requests.Session, urls: list[str]) -> Uplink
     places = [
         Place(client(session, url), Breaker(state / f"{n}.json")) for n, url in enumerate(urls)
     ]
-    limits = limits_of(state, "up.site", 8, 0)
+    limits = limits_of(state, "up.site", 8, 0, Seats(100))
     return Uplink(upstream, places, limits, Mode(state, "online"), Metrics())
 
 

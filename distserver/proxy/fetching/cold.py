@@ -57,7 +57,7 @@ class ColdReader:
         self._no_room, self._failure = False, ""
         self._since, self._start, self._at = since, start, start
         self._stop = size if stop is None else stop
-        self._seat = flights.seat()
+        self._seat = wanted.limits.seats.take()
         try:
             self._ready = self._more(FIRST_BYTES, since + FIRST_SECONDS)
         except BaseException:

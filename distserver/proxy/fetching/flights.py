@@ -11,7 +11,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 from backends.base import Reader
@@ -51,23 +50,11 @@ class Flights:
 
     room     for partials
     stopped  whether nothing may be fetched now
-    readers  that may wait for blobs at once, so that requests for what is held find a thread
     """
 
-    def __init__(
-        self, content: Content, room: Room, stopped: Callable[[], bool], readers: int
-    ) -> None:
+    def __init__(self, content: Content, room: Room, stopped: Callable[[], bool]) -> None:
         self._content, self._room, self._stopped = content, room, stopped
-        self._seats = threading.BoundedSemaphore(readers)
         self._ended: Memory[Path, tuple[float, Ended]] = Memory(1000, 60)
-
-    def seat(self) -> ExitStack:
-        """Take a reader's seat; close what is returned to leave it. Raises: UpstreamBusy."""
-        if not self._seats.acquire(blocking=False):
-            raise UpstreamBusy("as many clients as may be wait for blobs already")
-        left = ExitStack()
-        left.callback(self._seats.release)
-        return left
 
     def find_size(self, wanted: Wanted, since: float) -> int:
         """Join the flight, or ask past it where the node has no room; return the blob's size.
@@ -76,7 +63,7 @@ class Flights:
         Raises: UpstreamError. Blocks on: the upstream, FIRST_SECONDS at most, and where the node
         has no room one question of ASK_SECONDS (uplink) more.
         """
-        with self.seat():
+        with wanted.limits.seats.take():
             try:
                 return self._size(wanted, since)
             except NoRoom as exc:

@@ -20,6 +20,7 @@ from distserver.proxy.upstream.limits import limits_of
 from distserver.proxy.upstream.mode import Mode
 from distserver.proxy.upstream.realms import origin
 from distserver.proxy.upstream.registry import UpstreamRegistry
+from distserver.proxy.upstream.seats import Seats, seats_of_process, seats_of_upstream
 from distserver.proxy.upstream.table import FOREVER, Upstream, Upstreams, base_url
 from distserver.proxy.upstream.uplink import Place, Uplink
 
@@ -32,8 +33,8 @@ def upstreams_of(config: Config) -> Upstreams:
 
 def connector(config: Config, mode: Mode, metrics: Metrics) -> Callable[[Upstream], Uplink]:
     """Return what makes the way to an upstream; all of a process share one session."""
-    session = functools.cache(new_session)
-    return lambda upstream: _uplink(upstream, config, session(), mode, metrics)
+    session, seats = functools.cache(new_session), seats_of_process(config.threads)
+    return lambda upstream: _uplink(upstream, config, session(), seats, mode, metrics)
 
 
 def breaker_of(state: Path, upstream: Upstream, url: str) -> Breaker:
@@ -68,7 +69,12 @@ def _ttl(seconds: int) -> float:
 
 
 def _uplink(
-    upstream: Upstream, config: Config, session: requests.Session, mode: Mode, metrics: Metrics
+    upstream: Upstream,
+    config: Config,
+    session: requests.Session,
+    seats: Seats,
+    mode: Mode,
+    metrics: Metrics,
 ) -> Uplink:
     table = _table(config, upstream)
     cert = (table.client_cert, table.client_key) if table.client_cert else None
@@ -83,7 +89,11 @@ def _uplink(
         return Place(registry, breaker_of(state, upstream, url))
 
     limits = limits_of(
-        state, upstream.directory, upstream.max_fetches, upstream.max_bytes_per_second
+        state,
+        upstream.directory,
+        upstream.max_fetches,
+        upstream.max_bytes_per_second,
+        seats_of_upstream(config.threads, seats),
     )
     return Uplink(upstream, [place(url) for url in upstream.urls], limits, mode, metrics)
 

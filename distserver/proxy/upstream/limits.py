@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distserver.proxy.upstream.errors import UpstreamBusy
+from distserver.proxy.upstream.seats import Seats
 
 log = logging.getLogger(__name__)
 
@@ -93,11 +94,15 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of one upstream, within those of the node."""
+    """The limits of one upstream, within those of the node.
+
+    seats  for clients of this process
+    """
 
     upstream: Slots
     node: Slots
     rate: Rate
+    seats: Seats
 
     @contextmanager
     def turn(self, background: bool, seconds: float = WAIT_SECONDS) -> Iterator[None]:
@@ -125,15 +130,19 @@ def _wait_for(slots: Slots, most: int, deadline: float) -> int:
     return descriptor
 
 
-def limits_of(state: Path, directory: str, fetches: int, bytes_per_second: int) -> Limits:
+def limits_of(
+    state: Path, directory: str, fetches: int, bytes_per_second: int, seats: Seats
+) -> Limits:
     """Return the limits of an upstream, kept in the state directory.
 
     fetches           at once from this upstream
     bytes_per_second  0 = no limit
+    seats             for clients of this process
     """
     base = state / "limits"
     return Limits(
         Slots(base / directory, fetches),
         Slots(base / "node", NODE_FETCHES),
         Rate(base / f"{directory}.rate", bytes_per_second),
+        seats,
     )
