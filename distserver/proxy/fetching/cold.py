@@ -122,7 +122,9 @@ class ColdReader:
         begun = time.monotonic()
         while not (data := self._next_bytes(n)):
             late = deadline or max(begun, self._following.grown) + STALL_SECONDS
-            if time.monotonic() > late or (deadline and self._following.idle > STALL_SECONDS):
+            # Whoever fetches may have been stopped; then a connection of our own is tried first.
+            hopeless = deadline and self._failure and self._following.idle > STALL_SECONDS
+            if time.monotonic() > late or hopeless:
                 why = self._failure or "nothing comes"
                 raise UpstreamUnavailable(f"nothing for {time.monotonic() - begun:.0f} s: {why}")
             self._board()
