@@ -33,6 +33,7 @@ def debian() -> Path:
     root = TOOLS / "roots" / "systemd"
     if root.exists():
         return root
+    root.parent.mkdir(parents=True, exist_ok=True)  # mmdebstrap makes the last part only
     unfinished = root.with_suffix(f".{os.getpid()}")
     command = ["mmdebstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm"]
     subprocess.run([*command, str(unfinished)], check=True, timeout=BUILD_SECONDS)
