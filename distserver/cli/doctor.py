@@ -41,10 +41,10 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7", "i68
 def doctor(
     root: Path, need: Path | None, urls: Sequence[str], ca: bytes, file: str | None, as_json: bool
 ) -> None:
-    """Say in plain words what would stop a cold start of this node without a network.
+    """Say what would stop a cold start without a network.
 
-    Looks at the server's unit, storage, certificate and mode, at the clock and the disks, at where
-    the runtimes pull from, at the pause image, and at the images of a list. Changes nothing.
+    Looks at this node: the server's unit, storage, certificate and mode, the clock and the disks,
+    where the runtimes pull from, the pause image, and the images of a list. Changes nothing.
 
     Exit code 0: nothing stops it; 1: something does. "warn" is worth a look before you leave.
 

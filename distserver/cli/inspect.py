@@ -23,7 +23,7 @@ from distserver.registry import verify as verification
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @configured()
 def ls(loaded: Loaded, name: str | None, as_json: bool) -> None:
-    """List images: all of them, or those of the repository NAME.
+    """List all images, or those of the repository NAME.
 
     \b
     distserver ls                       every image and its digest
@@ -41,7 +41,7 @@ def ls(loaded: Loaded, name: str | None, as_json: bool) -> None:
 @click.argument("images", nargs=-1, required=True, metavar="NAME:TAG|NAME@DIGEST...")
 @configured()
 def rm(loaded: Loaded, images: tuple[str, ...]) -> None:
-    """Delete tags (NAME:TAG) or manifests with all their tags (NAME@DIGEST).
+    """Delete tags (NAME:TAG) or images (NAME@DIGEST).
 
     \b
     distserver rm site/app:1.0          this tag; the image stays under its digest
@@ -63,7 +63,7 @@ def rm(loaded: Loaded, images: tuple[str, ...]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @configured()
 def verify(loaded: Loaded, as_json: bool) -> None:
-    """Hash every stored byte again and check that each image has all its parts.
+    """Hash every stored byte; check that each image is whole.
 
     One line an image; damage is named by digest. Exit code 1 if anything is damaged or missing.
     A pulled image whose parts have not all come is "partial", which is no damage.

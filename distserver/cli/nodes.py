@@ -93,7 +93,7 @@ def _wished(command: Command) -> Command:
     help="Though no endpoint answers; over what is yours or was changed by hand.",
 )
 def write(wish: Wish, runtime: str, root: Path, force: bool) -> None:
-    """Write what the runtime of a node needs to pull through the endpoints, in their order.
+    """Make a runtime pull through the endpoints, in their order.
 
     Nothing is written before an endpoint answers, within seconds. A file that was there is kept
     beside the new one as FILE.distserver-backup. Writing twice is as good as once.
@@ -121,7 +121,7 @@ def write(wish: Wish, runtime: str, root: Path, force: bool) -> None:
 @click.option("--runtime", type=click.Choice(list(RUNTIMES)), help="Only this one.")
 @root_option
 def show(runtime: str | None, root: Path) -> None:
-    """Show where the runtimes of a node pull from, and which of these servers answer.
+    """Show where the runtimes pull from, and who answers.
 
     \b
     distserver node-config show
@@ -141,10 +141,10 @@ def show(runtime: str | None, root: Path) -> None:
 @root_option
 @click.option("--force", is_flag=True, help="Also what was changed by hand since.")
 def undo(runtime: str, root: Path, force: bool) -> None:
-    """Put back the files that were there before `write`, or remove its own.
+    """Put back the files that were there before `write`.
 
-    Refuses if one was changed by hand since, and undoes nothing then. podman and cri-o read the
-    same files: what is undone for one is undone for both.
+    What it made where none was is removed. Refuses if one was changed by hand since, and undoes
+    nothing then. podman and cri-o read the same files: what is undone for one is undone for both.
 
     \b
     distserver node-config undo --runtime containerd

@@ -67,7 +67,7 @@ def preload(  # noqa: PLR0913  # each is an option
     lock: str | None,
     as_json: bool,
 ) -> None:
-    """Fetch images while there is a network, to serve them when there is none.
+    """Fetch images while there is a network.
 
     Through the configured upstreams, straight into the storage; a server may run beside it. With
     signatures and referrers. An entirely empty storage is initialised. Run it again after an

@@ -18,7 +18,7 @@ from distserver.config import Config, Loaded, UpstreamConfig
 @click.command()
 @configured()
 def init(loaded: Loaded) -> None:
-    """Give an entirely empty storage its identity, once, at installation.
+    """Give an entirely empty storage its identity, once.
 
     A storage that has one keeps it. From then on one without it is "not mounted", not "empty".
     Prints the id.
@@ -32,7 +32,7 @@ def init(loaded: Loaded) -> None:
 @click.command("check-storage")
 @click.argument("url")
 def check_storage(url: str) -> None:
-    """Try on URL all that the registry relies on, and clean up again.
+    """Try on URL all that the registry relies on.
 
     Writes under a name of its own: a storage can be checked in use, and before its `init`.
     Exit code 1 if one fails.
@@ -58,7 +58,7 @@ def check_storage(url: str) -> None:
 @click.option("--markdown", is_flag=True, help="The page docs/configuration.md: all defaults.")
 @configured()
 def config(loaded: Loaded, as_json: bool, markdown: bool) -> None:
-    """Show every key of the configuration, its value and where it came from."""
+    """Show each setting, its value and where it came from."""
     if markdown:
         click.echo(reference(), nl=False)
         return

@@ -20,7 +20,7 @@ BACK = "configured"
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @configured()
 def upstreams(loaded: Loaded, everything: bool, as_json: bool) -> None:
-    """Show how each upstream stands: whether it answers, its last contact, its last error.
+    """Show whether each upstream answers, and its last error.
 
     Those that are configured or were asked at least once; of *.pkg.dev and *.gcr.io those that are
     configured or answered at least once. Works beside a running server: it reads
@@ -41,7 +41,9 @@ def upstreams(loaded: Loaded, everything: bool, as_json: bool) -> None:
 @click.argument("mode", required=False, type=click.Choice([*MODES, BACK]))
 @configured()
 def mode(loaded: Loaded, mode: str | None) -> None:
-    """Show the mode, or switch every server of this state directory to MODE within a second.
+    """Show the mode, or switch to MODE.
+
+    Every server of this state directory follows within a second.
 
     \b
     online         a held tag is asked for again when its time is over

@@ -53,6 +53,12 @@ def test_each_command_has_help(command: str) -> None:
     assert len(result.output) > 150
 
 
+@pytest.mark.parametrize("group", ["", "node-config", "image", "user"])
+def test_the_list_of_commands_is_not_cut(group: str) -> None:
+    shown = CliRunner().invoke(main, [*group.split(), "--help"]).output
+    assert "..." not in shown.partition("Commands:")[2]
+
+
 def test_init_gives_one_identity_and_keeps_it(env: dict[str, str]) -> None:
     first = run(env, "init")
     assert first.exit_code == 0
