@@ -325,3 +325,15 @@ def test_PT_15_whether_a_repository_has_a_blob(session: requests.Session) -> Non
         assert upstream.registry(session).blob_size("a", BLOB) == 4
         with pytest.raises(UpstreamAbsent):
             upstream.registry(session).blob_size("b", BLOB)
+
+
+def test_R_06_no_bytes_are_the_blob_of_no_bytes_only(session: requests.Session) -> None:
+    """An empty body is whole as soon as it is begun: nothing of it waits for a proof."""
+    with scripted(lambda _: (200, {}, b"")) as upstream:
+        registry = upstream.registry(session)
+        for ask in (registry.blob_size, registry.blob):
+            with pytest.raises(UpstreamLied, match="no bytes"):
+                ask("a", BLOB)
+        assert registry.blob_size("a", Digest.of(b"")) == 0
+        with registry.blob("a", Digest.of(b"", "sha512")) as body:
+            assert body.size == 0

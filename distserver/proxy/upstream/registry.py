@@ -106,7 +106,7 @@ class UpstreamRegistry:
     def blob_size(self, repository: str, digest: Digest) -> int:
         """Return the size of a blob that the repository serves to us. Raises: as every method."""
         with self._head(f"/v2/{repository}/blobs/{digest}", repository) as answer:
-            return _length(answer)
+            return _length(answer, digest)
 
     def blob(
         self, repository: str, digest: Digest, start: int = 0, stall_seconds: float = STALL_SECONDS
@@ -128,7 +128,7 @@ class UpstreamRegistry:
         path = f"/v2/{repository}/blobs/{digest}"
         answer = self._ask("GET", path, repository, headers, stall_seconds)
         try:
-            return _body(answer, start)
+            return _body(answer, digest, start)
         except (UpstreamLied, UpstreamUnavailable):
             answer.close()
             raise
@@ -243,7 +243,7 @@ def _require_registry(answer: Answer) -> None:
         raise UpstreamUnavailable("the upstream answers a web page")
 
 
-def _body(answer: Answer, start: int) -> Body:
+def _body(answer: Answer, digest: Digest, start: int) -> Body:
     _require_registry(answer)
     if answer.headers.get("Content-Encoding", "identity") != "identity":
         raise UpstreamLied("the blob is sent in another encoding")
@@ -252,16 +252,18 @@ def _body(answer: Answer, start: int) -> Body:
         size = int(match[3]) if match else 0
         if not match or int(match[1]) != start or int(match[2]) + 1 != size:
             raise UpstreamLied("the range that came is not the one asked for")
-        if _length(answer) != size - start:
+        if _length(answer, digest) != size - start:
             raise UpstreamLied("the length is not that of the range")
         return Body(size, start, answer)
-    return Body(_length(answer), 0, answer)
+    return Body(_length(answer, digest), 0, answer)
 
 
-def _length(answer: Answer) -> int:
+def _length(answer: Answer, digest: Digest) -> int:
     length = answer.headers.get("Content-Length", "")
     if not (length.isascii() and length.isdigit()) or len(length) > 18:
         raise UpstreamLied("the blob has no length")
+    if not int(length) and digest != Digest.of(b"", digest.algorithm):
+        raise UpstreamLied("it says that the blob has no bytes")
     return int(length)
 
 
