@@ -93,7 +93,7 @@ class Config:
     tls_cert: str = key("", "PEM file of the certificate chain; empty = plain HTTP")
     tls_key: str = key("", "PEM file of the certificate's key")
     workers: int = key(0, "processes; 0 = one for each core")
-    threads: int = key(64, "requests that a worker serves at once")
+    threads: int = key(96, "requests that a worker serves at once")
     reserve_bytes: int = key(
         -1, "free space that pushes leave alone; -1 = the larger of 1 GiB and 2 %"
     )
