@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import partial
 from pathlib import Path
 
 from flask import Flask
 
-from backends import Backend, initialise, open_backend, store_ids
-from backends.base import Guarded
+from backends import Backend, initialise, open_backend, store_ids, within
+from backends.base import Guarded, Watched
 from backends.errors import StorageError, Unavailable
 from backends.identity import require
 from distserver.api import create_api
@@ -65,6 +66,8 @@ def create_app(config: Config | None = None, metrics: Metrics | None = None) -> 
     app.extensions["distserver.recent"] = Recent(Path(config.state))
 
     def after_fork() -> None:
+        if isinstance(registry.backend, Watched):
+            registry.backend.watch()
         janitor.start(registry.backend, registry.uploads, config.upload_expiry_seconds)
         made.completer.start()
         silence.keep(mode)
@@ -153,7 +156,7 @@ def initialises_by_itself(config: Config) -> bool:
 
 def _make_directory(path: Path) -> None:
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        within(partial(path.mkdir, parents=True, exist_ok=True), str(path))
     except OSError as exc:
         raise Unavailable(f"{path}: {exc.strerror}") from exc
 
