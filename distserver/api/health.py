@@ -41,17 +41,21 @@ class Probe:
         Waits for the first answer half a second at most; for later ones only a moment, since the
         one before tells nearly as much.
         """
-        with self._lock:
-            due = time.monotonic() - self._asked > FRESH_SECONDS
-            if due and not (self._running and self._running.is_alive()):
-                self._asked = time.monotonic()
-                self._running = threading.Thread(target=self._ask, name="probe", daemon=True)
-                self._running.start()
-            running = self._running
-        if running and running.is_alive():
+        running = self.begin()
+        if running.is_alive():
             running.join(WAIT_SECONDS if self.reached_once else FIRST_SECONDS)
             if running.is_alive() and time.monotonic() - self._asked >= SILENT_SECONDS:
                 self.problem = "the storage does not answer"
+
+    def begin(self) -> threading.Thread:
+        """Ask again if it is due, and wait for nothing; return the thread that asked last."""
+        with self._lock:
+            due = time.monotonic() - self._asked > FRESH_SECONDS
+            if self._running is None or (due and not self._running.is_alive()):
+                self._asked = time.monotonic()
+                self._running = threading.Thread(target=self._ask, name="probe", daemon=True)
+                self._running.start()
+            return self._running
 
     def _ask(self) -> None:
         try:

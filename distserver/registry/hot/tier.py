@@ -1,0 +1,244 @@
+"""A bounded directory on this node's own disk with copies of content that is stored elsewhere.
+
+    <alg>-<hex>            a whole copy, which had this digest when it got its name
+    filling/<alg>-<hex>    one on its way, locked by who writes it
+
+Shared by all processes of a node, safe to delete at any time. Not fsynced: a copy that a power cut
+damaged fails the proof that each process makes before it trusts it, and is dropped.
+
+When all copies are larger than the bound, those that were asked for longest ago go. The bound may
+be overrun by what is on its way, and by a 64th for each process: not each copy is followed by a
+look.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+
+from backends.base import Reader
+from backends.errors import RangeInvalid
+from backends.files import FileReader
+from backends.lookups import open_file
+from distserver.oci.digests import Digest
+
+log = logging.getLogger(__name__)
+
+USED_AGAIN_SECONDS = 60.0
+"""A copy is noted as used no more often than this."""
+ABANDONED_SECONDS = 86400.0
+_LOOK_PARTS = 64
+
+
+class Tier:
+    """The copies of a node.
+
+    max_bytes      of all copies together
+    reserve_bytes  free space on the disk that copies leave alone
+    """
+
+    def __init__(self, directory: Path, max_bytes: int, reserve_bytes: int) -> None:
+        self._directory, self._max_bytes = directory, max_bytes
+        self._reserve_bytes = reserve_bytes
+        self._lock = threading.Lock()
+        self._added = 0
+        self._used = directory.is_dir()
+
+    def open(self, digest: Digest, start: int = 0, stop: int | None = None) -> Reader | None:
+        """Open the range [start, stop) of a copy; None = there is none. Raises: RangeInvalid."""
+        if not self._used and not self._directory.is_dir():
+            return None
+        self._used = True
+        try:
+            fd, size = open_file(str(self._path(digest)), None)
+        except OSError as exc:
+            _note_failure(exc)
+            return None
+        stop = size if stop is None else stop
+        if not 0 <= start <= stop <= size:
+            os.close(fd)
+            raise RangeInvalid(f"{digest}: {start}..{stop} of {size}")
+        _note_use(fd)
+        return FileReader(fd, size, start, stop)
+
+    def size(self, digest: Digest) -> int | None:
+        """Size of a copy in bytes; None = there is none."""
+        try:
+            return self._path(digest).stat().st_size
+        except OSError as exc:
+            _note_failure(exc)
+            return None
+
+    def drop(self, digest: Digest) -> bool:
+        """Remove a copy that was found damaged; return whether there was one."""
+        try:
+            self._path(digest).unlink()
+        except OSError as exc:
+            _note_failure(exc)
+            return False
+        return True
+
+    def link(self, path: str, digest: Digest) -> None:
+        """Keep a finished file whose digest was proved, by another name where that can be."""
+        try:
+            size = Path(path).stat().st_size
+            if not self._has_room(size):
+                return
+            self._make()
+            self._path(digest).hardlink_to(path)
+        except OSError as exc:
+            log.debug("no copy of %s is kept: %s", digest, exc)
+        else:
+            self.grew(size)
+
+    def filling(self, digest: Digest, size: int) -> Filling | None:
+        """Begin a copy; None where there is one, no room, or somebody who writes it already.
+
+        size  bytes that it will have; 0 = not known
+        """
+        if self.size(digest) is not None or not self._has_room(size):
+            return None
+        try:
+            self._make()
+            return Filling(self, self._directory / "filling" / self._path(digest).name)
+        except OSError as exc:
+            log.debug("no copy of %s is kept: %s", digest, exc)
+            return None
+
+    def grew(self, size: int) -> None:
+        """Take note of a new copy, and look for old ones that have to go now and then."""
+        with self._lock:
+            self._used = True
+            self._added += size
+            if self._added < self._max_bytes // _LOOK_PARTS:
+                return
+            self._added = 0
+        try:
+            self.evict()
+        except OSError as exc:
+            log.warning("%s: old copies stay: %s", self._directory, exc)
+
+    def evict(self) -> int:
+        """Remove what was asked for longest ago until the rest fits; return how many copies went.
+
+        Raises: OSError.
+        """
+        with os.scandir(self._directory) as entries:
+            status = [(e.path, e.stat()) for e in entries if e.is_file(follow_symlinks=False)]
+        taken, removed = sum(found.st_size for _, found in status), 0
+        most = min(self._max_bytes, taken + self._spare())
+        for path, found in sorted(status, key=lambda item: item[1].st_atime):
+            if taken <= most:
+                break
+            Path(path).unlink(missing_ok=True)
+            taken, removed = taken - found.st_size, removed + 1
+        return removed
+
+    def sweep(self) -> int:
+        """Remove what dead processes left half-written; return how many. Raises: OSError."""
+        old = time.time() - ABANDONED_SECONDS
+        left = [path for path in self._directory.glob("filling/*") if path.stat().st_mtime < old]
+        for path in left:
+            path.unlink(missing_ok=True)
+        return len(left)
+
+    def _has_room(self, size: int) -> bool:
+        if not self._max_bytes or size > self._max_bytes // 2:
+            return False
+        try:
+            return self._spare() > size
+        except OSError as exc:
+            log.debug("%s: %s", self._directory, exc)
+            return False
+
+    def _spare(self) -> int:
+        """Bytes that copies may still take of the disk, negative when the reserve is touched."""
+        existing = next(
+            path for path in (self._directory, *self._directory.parents) if path.is_dir()
+        )
+        disk = os.statvfs(existing)
+        return disk.f_bavail * disk.f_frsize - self._reserve_bytes
+
+    def _make(self) -> None:
+        (self._directory / "filling").mkdir(parents=True, exist_ok=True)
+
+    def _path(self, digest: Digest) -> Path:
+        return self._directory / f"{digest.algorithm}-{digest.hex}"
+
+
+class Filling:
+    """A copy on its way. What fails on this disk only ends the copy, never what passes through.
+
+    Raises: OSError from its constructor: nobody else may write it at the same time.
+    """
+
+    def __init__(self, tier: Tier, path: Path) -> None:
+        self._tier, self._path, self._size = tier, path, 0
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._require_named()
+            os.ftruncate(self._fd, 0)
+        except OSError:
+            os.close(self._fd)
+            raise
+
+    def write(self, data: bytes) -> None:
+        """Append data, as long as this disk takes it."""
+        if self._fd < 0:
+            return
+        try:
+            if os.write(self._fd, data) != len(data):
+                raise OSError("the disk took a part only")
+            self._size += len(data)
+        except OSError as exc:
+            log.warning("%s is given up: %s", self._path, exc)
+            self.close()
+
+    def keep(self) -> None:
+        """Give the copy its name: all of it was written, and it proved to have its digest."""
+        if self._fd < 0:
+            return
+        try:
+            self._path.rename(self._path.parent.parent / self._path.name)
+        except OSError as exc:
+            log.warning("%s is given up: %s", self._path, exc)
+            self.close()
+            return
+        os.close(self._fd)
+        self._fd = -1
+        self._tier.grew(self._size)
+
+    def close(self) -> None:
+        """Forget a copy that is not kept; may be called twice, and after keep."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            self._path.unlink(missing_ok=True)
+            os.close(fd)
+
+    def _require_named(self) -> None:
+        """The file that we locked must still have its name: its writer may have kept it."""
+        mine, named = os.fstat(self._fd), self._path.stat()
+        if (mine.st_dev, mine.st_ino) != (named.st_dev, named.st_ino):
+            raise FileExistsError(f"{self._path} was finished a moment ago")
+
+
+def _note_use(fd: int) -> None:
+    """Set the time of access: the kernel may not do it (relatime, noatime)."""
+    status, now = os.fstat(fd), time.time()
+    if abs(now - status.st_atime) < USED_AGAIN_SECONDS:
+        return
+    try:
+        os.utime(fd, ns=(int(now * 1e9), status.st_mtime_ns))
+    except OSError as exc:
+        log.debug("a use is not noted: %s", exc)
+
+
+def _note_failure(exc: OSError) -> None:
+    """Log why there is no copy to use; that there is none is no news."""
+    if not isinstance(exc, FileNotFoundError):
+        log.warning("a copy cannot be used: %s", exc)
