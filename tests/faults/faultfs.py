@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -139,10 +140,16 @@ def _serve(directory: str, point: str, orders: str) -> None:  # noqa: C901  # on
     mfusepy.FUSE(Passing(), point, foreground=True, nothreads=False, **options)
 
 
+@cache
+def _read(orders: str, changed: int) -> dict[str, Any]:
+    with open(orders, encoding="utf-8") as file:
+        found: dict[str, Any] = json.load(file)
+        return found
+
+
 def _obey(orders: str, name: str, error: Any) -> None:
     while True:
-        with open(orders, encoding="utf-8") as file:
-            now = json.load(file)
+        now = _read(orders, os.stat(orders).st_mtime_ns)
         if name not in now["of"]:
             return
         if now.get("hang"):

@@ -78,7 +78,7 @@ class HotContent(Content):
             return super().put(digest, body)
         try:
             size = super().put(digest, _passing(body, filling))
-            filling.keep()
+            self._keep(digest, filling)
             return size
         finally:
             filling.close()
@@ -96,12 +96,19 @@ class HotContent(Content):
         if not whole or hasattr(reader, "fileno"):
             return reader
         filling = self._tier.filling(digest, reader.size)
-        return _Copying(reader, filling) if filling else reader
+        return _Copying(reader, filling, digest) if filling else reader
 
     def _remember(self, reader: Reader) -> None:
         if isinstance(reader, _Copying):
-            reader.filling.keep()
+            self._keep(reader.digest, reader.filling)
         super()._remember(reader)
+
+    def _keep(self, digest: Digest, filling: Filling) -> None:
+        """Keep a copy whose bytes went through their hash on the way: no need to prove it again."""
+        filling.keep()
+        if copy := self._tier.open(digest):
+            with copy:
+                super()._remember(copy)
 
     def _proving(self, digest: Digest, reader: Reader) -> Reader:
         """Prove a whole copy before a range of it is read."""
@@ -138,9 +145,9 @@ class HotContent(Content):
 class _Copying(verified._Wrapper):
     """Passes an entry on, and its bytes to a copy as well."""
 
-    def __init__(self, inner: Reader, filling: Filling) -> None:
+    def __init__(self, inner: Reader, filling: Filling, digest: Digest) -> None:
         super().__init__(inner)
-        self.filling = filling
+        self.filling, self.digest = filling, digest
 
     def _piece(self, n: int) -> bytes:
         data = self._inner.read(n)

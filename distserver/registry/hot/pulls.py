@@ -7,12 +7,12 @@ cannot either, the storage's failure is told: nothing is ever denied on the word
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 from backends.base import Reader
-from backends.errors import Corrupt, Unavailable
+from backends.errors import Corrupt, RangeInvalid, Unavailable
 from distserver.oci.digests import Digest
 from distserver.oci.manifests import Manifest
 from distserver.oci.names import Tag
@@ -55,15 +55,15 @@ class RecallingBlobs(Blobs):
             return self._recalled(name, digest, away)
 
     def find(self, name: str, digest: Digest) -> Found:
-        """See Blobs.find."""
+        """See Blobs.find. Of one that has a copy the storage is asked for the right only."""
         asked = now()
         try:
-            found = self._inner.find(name, digest)
+            found = self._warm(name, digest) or self._inner.find(name, digest)
         except (Unavailable, Corrupt) as away:
-            size = self._recalled(name, digest, away)
-            return Found(size, partial(self._open_copy, digest, away))
-        self._recall.note_blob(name, digest, asked)
-        return Found(found.size, partial(self._open, found.open, name, digest))
+            found = Found(self._recalled(name, digest, away), partial(_refuse, away))
+        else:
+            self._recall.note_blob(name, digest, asked)
+        return Found(found.size, partial(self._open, found, name, digest))
 
     def has(self, name: str, digest: Digest) -> bool:
         """See Blobs.has: what the storage has."""
@@ -78,27 +78,32 @@ class RecallingBlobs(Blobs):
         self._inner.delete(name, digest)
         self._recall.removed(BLOB, name, digest)
 
-    def _open(
-        self,
-        found: Callable[[int, int | None], Reader],
-        name: str,
-        digest: Digest,
-        start: int,
-        stop: int | None,
-    ) -> Reader:
-        try:
-            return found(start, stop)
-        except (Unavailable, Corrupt) as away:
-            self._recalled(name, digest, away)
-            return self._open_copy(digest, away, start, stop)
+    def _warm(self, name: str, digest: Digest) -> Found | None:
+        """A blob that has a copy and may be read; None = the inner one knows better."""
+        size = self._recall.content.copy_size(digest)
+        if size is None or not self._readable(name, digest):
+            return None
+        return Found(size, partial(self._inner.open, name, digest))
 
-    def _open_copy(self, digest: Digest, away: Away, start: int, stop: int | None) -> Reader:
+    def _open(
+        self, found: Found, name: str, digest: Digest, start: int, stop: int | None
+    ) -> Reader:
+        """Open its copy, else what was found.
+
+        Raises: also Unavailable where the size that was told was a damaged copy's.
+        """
         try:
             reader = self._recall.content.open_copy(digest, start, stop)
-        except Corrupt as damaged:
-            raise away from damaged
-        if reader is None:
-            raise away
+        except (Corrupt, RangeInvalid) as exc:
+            log.warning("%s@%s is not served by its copy: %s", name, digest, exc)
+            reader = None
+        if reader:
+            self._inner.note_hit(name, (reader.size if stop is None else stop) - start)
+            return reader
+        reader = found.open(start, stop)
+        if reader.size != found.size:
+            reader.close()
+            raise Unavailable(f"the copy of {digest} was damaged: it is dropped, ask again")
         return reader
 
     def _recalled(self, name: str, digest: Digest, away: Away) -> int:
@@ -108,6 +113,10 @@ class RecallingBlobs(Blobs):
             raise away
         log.info("%s@%s is served by its copy: %s", name, digest, away)
         return size
+
+
+def _refuse(away: Away, start: int, stop: int | None) -> Reader:
+    raise away
 
 
 class RecallingManifests(PulledManifests):

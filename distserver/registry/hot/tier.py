@@ -50,9 +50,8 @@ class Tier:
 
     def open(self, digest: Digest, start: int = 0, stop: int | None = None) -> Reader | None:
         """Open the range [start, stop) of a copy; None = there is none. Raises: RangeInvalid."""
-        if not self._used and not self._directory.is_dir():
+        if not self._in_use():
             return None
-        self._used = True
         try:
             fd, size = open_file(str(self._path(digest)), None)
         except OSError as exc:
@@ -67,6 +66,8 @@ class Tier:
 
     def size(self, digest: Digest) -> int | None:
         """Size of a copy in bytes; None = there is none."""
+        if not self._in_use():
+            return None
         try:
             return self._path(digest).stat().st_size
         except OSError as exc:
@@ -145,6 +146,11 @@ class Tier:
         for path in left:
             path.unlink(missing_ok=True)
         return len(left)
+
+    def _in_use(self) -> bool:
+        """Whether there was ever a copy; where the storage is local nobody looks for one."""
+        self._used = self._used or self._directory.is_dir()
+        return self._used
 
     def _has_room(self, size: int) -> bool:
         if not self._max_bytes or size > self._max_bytes // 2:
