@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -125,6 +126,24 @@ def parts(server: Server) -> list[dict[str, str]]:
     state = json.loads(live(server)("GET", "/readyz").body)
     found: list[dict[str, str]] = state["storage"]["parts"]
     return found
+
+
+def test_a_body_on_its_way_is_closed_short(mount: Mount, server: Server) -> None:
+    """The client notices, and asks again: by range, at the next endpoint."""
+    big = make_image("big", 50_000_000)
+    push(live(server), "a/big", "v1", big)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+        path = f"/v2/a/big/blobs/{digest_of(big.layer)}"
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: registry\r\n\r\n".encode())
+        taken = len(client.recv(100_000))
+        mount.order(hang=True)
+        begun = time.monotonic()
+        while data := client.recv(1 << 20):
+            taken += len(data)
+        assert time.monotonic() - begun < 15
+    assert 0 < taken < len(big.layer)
+    mount.order()
+    wait_until_it_pulls(server)
 
 
 def test_a_server_starts_while_its_storage_hangs(
