@@ -157,9 +157,10 @@ def test_what_is_open_is_not_closed_while_the_storage_is_down(
     storage: Hanging, guard: Guard
 ) -> None:
     reader = guard.open("a/b")
-    guard._board.verdict = Verdict(State.DOWN)
-    reader.close()
-    assert "close" not in storage.calls
+    with storage.hung():
+        guard._board.verdict = Verdict(State.DOWN)
+        reader.close()
+        assert not storage.entered.acquire(timeout=0.5)
     guard._board.verdict = Verdict(State.UP)
     guard.stat("a/b")
     wait_for(lambda: "close" in storage.calls, WAIT_SECONDS, "close")

@@ -52,6 +52,12 @@ class Stage:
     def start(self) -> Prober:
         return Prober("/mnt/a", self.probing, self.board, lambda: self.needed)
 
+    def begun(self) -> None:
+        """Wait until the first probe was answered."""
+        self.says.write_text("begun")
+        wait_for(lambda: self.board.words == "begun", WAIT_SECONDS, "answer")
+        self.says.write_text("ok")
+
     def until(self, state: str) -> None:
         wait_for(lambda: self.board.verdict.state.value == state, WAIT_SECONDS, state)
 
@@ -70,7 +76,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
 def test_down_when_a_probe_is_late_and_up_after_good_ones(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wait_for(children, WAIT_SECONDS, "child")
+    stage.begun()
     stage.hangs.touch()
     stage.until("down")
     assert stage.board.words == "it does not answer"
@@ -79,7 +85,7 @@ def test_down_when_a_probe_is_late_and_up_after_good_ones(
     stage.until("up")
     assert (stage.board.verdict.returned, stage.board.words) == (1, "")
     told = [record.getMessage() for record in caplog.records]
-    assert [text.split(":")[0] for text in told] == [
+    assert [text.split(":")[0] for text in told if "but" not in text] == [
         "storage /mnt/a does not answer",
         "storage /mnt/a answers again",
         "storage /mnt/a is in use again",
@@ -87,6 +93,7 @@ def test_down_when_a_probe_is_late_and_up_after_good_ones(
 
 
 def test_a_late_probe_is_no_sign_while_other_calls_return(stage: Stage) -> None:
+    stage.begun()
     stage.hangs.touch()
     until = time.monotonic() + 1.5
     while time.monotonic() < until:
@@ -144,8 +151,9 @@ def test_one_process_probes_and_another_takes_over(stage: Stage) -> None:
         wait_for(children, WAIT_SECONDS, "child of the one that took over")
         other.stop()
         os._exit(0)
-    time.sleep(0.3)
-    assert not children(pid)
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until:
+        assert not children(pid)
     stage.prober.stop()
     assert os.waitpid(pid, 0)[1] == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -160,3 +161,20 @@ def test_a_finished_file_is_taken_over(tier: Tier, tmp_path: Path) -> None:
     tier.link(str(path), of(b"gone"))
     assert tier.drop(of(b"copy"))
     assert not tier.drop(of(b"copy"))
+
+
+def test_a_copy_that_was_finished_a_moment_ago_is_not_begun_anew(
+    tier: Tier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its writer gives it its name between our opening of the file and our lock on it."""
+    first, flock = tier.filling(of(b"copy"), 4), fcntl.flock
+    assert first
+    first.write(b"copy")
+
+    def late(fd: int, operation: int) -> None:
+        first.keep()
+        flock(fd, operation)
+
+    monkeypatch.setattr("distserver.registry.hot.tier.fcntl.flock", late)
+    assert tier.filling(of(b"copy"), 4) is None
+    assert read(tier, of(b"copy")) == b"copy"
