@@ -162,16 +162,16 @@ class Guard:
         gate = self._gates.get(pid)
         if gate is None:
             gate = self._gates.setdefault(pid, Gate(self._part, self._board, self._limits))
-        self._look_after()
+        if self._probing and self._watched_by == pid:
+            with gate.watching:
+                self._look_after(self._probing)
         return gate
 
-    def _look_after(self) -> None:
-        """Have it probed, if somebody asked for that in this process."""
-        if self._probing is None or self._watched_by != os.getpid():
-            return
+    def _look_after(self, probing: Probing) -> None:
+        """Have it probed: begin, or begin again where it was a local disk meanwhile."""
         if self._prober is None or not self._prober.is_alive():
             needed = lambda: not self.is_local()  # noqa: E731
-            self._prober = Prober(self._part, self._probing, self._board, needed)
+            self._prober = Prober(self._part, probing, self._board, needed)
 
     def _copying(self, size: int) -> float:
         return self._limits.data_seconds + size / COPIED_BYTES_A_SECOND

@@ -15,7 +15,8 @@ import weakref
 from backends.guard.verdict import State, Verdict
 
 _STATES = tuple(State)
-_VERDICT, _RETURN, _RETURN_AT = struct.Struct("<BBI"), struct.Struct("<d"), 16
+_VERDICT, _ANSWERS, _RETURN = struct.Struct("<BB"), struct.Struct("<Q"), struct.Struct("<d")
+_ANSWERS_AT, _RETURN_AT = 8, 16
 _WORDS_AT, _BYTES = 64, 512
 
 
@@ -35,12 +36,12 @@ class Board:
     @property
     def verdict(self) -> Verdict:
         """The verdict that holds now."""
-        state, good, returned = _VERDICT.unpack_from(self._memory)
-        return Verdict(_STATES[state], good, returned)
+        state, good = _VERDICT.unpack_from(self._memory)
+        return Verdict(_STATES[state], good)
 
     @verdict.setter
     def verdict(self, new: Verdict) -> None:
-        packed = _VERDICT.pack(_STATES.index(new.state), min(new.good, 255), new.returned)
+        packed = _VERDICT.pack(_STATES.index(new.state), min(new.good, 255))
         self._memory[: len(packed)] = packed
 
     @property
@@ -52,6 +53,16 @@ class Board:
     def words(self, text: str) -> None:
         room = _BYTES - _WORDS_AT
         self._memory[_WORDS_AT:] = text.encode()[:room].ljust(room, b"\0")
+
+    @property
+    def answers(self) -> int:
+        """How many probes were answered in time, so far."""
+        count: int = _ANSWERS.unpack_from(self._memory, _ANSWERS_AT)[0]
+        return count
+
+    def note_answer(self) -> None:
+        """Note that a probe was answered in time; called by the one process that probes."""
+        _ANSWERS.pack_into(self._memory, _ANSWERS_AT, self.answers + 1)
 
     def note_return(self) -> None:
         """Note that a call into the storage has returned now."""

@@ -8,8 +8,8 @@ How long a caller waits at most:
     at once           when 4 calls are overdue, when all threads stand still, and while the prober
                       finds the storage down
 
-An overdue call goes on in its thread until the kernel lets go. When the prober finds the storage
-back while calls are still lost (a mount that was replaced), they are written off and other threads
+An overdue call goes on in its thread until the kernel lets go. When WRITE_OFF_PROBES were answered
+since (the mount was replaced, or one file hangs), overdue calls are written off and other threads
 take over, MAX_LOST calls at most; after that only a new start of the server helps, and it is told.
 """
 
@@ -37,6 +37,7 @@ METADATA_SECONDS, DATA_SECONDS, SUSPECT_SECONDS = 5.0, 10.0, 1.0
 METADATA_THREADS, DATA_THREADS = 8, 16
 MAX_OVERDUE = 4
 MAX_LOST = 32
+WRITE_OFF_PROBES = 5
 LOOK_SECONDS = 0.1
 """How soon a caller that waits notices that there is no hope any more."""
 
@@ -77,9 +78,11 @@ class Gate:
     def __init__(self, part: str, board: Board, limits: Limits) -> None:
         self._part, self._board, self._limits = part, board, limits
         self._lock = threading.Lock()
+        self.watching = threading.Lock()
         self._overdue = self._lost = 0
+        self._write_off_at = 0
         self._put_off: list[Callable[[], None]] = []
-        self._renew()
+        self._current = self._new_pools()
 
     @property
     def state(self) -> State:
@@ -125,19 +128,21 @@ class Gate:
         self._pools()[Kind.DATA].submit(call).add_done_callback(self._note_failure)
 
     def _pools(self) -> dict[Kind, Pool]:
-        """The pools in use: new ones when the storage came back and calls are lost."""
-        if self._board.verdict.returned != self._returned:
-            with self._lock:
-                if self._board.verdict.returned != self._returned:
-                    self._lost += self._overdue
-                    self._overdue = 0
-                    self._renew()
+        """The pools in use: new ones when the storage is well and calls do not return."""
+        if self._overdue and self._board.answers >= self._write_off_at:
+            self._write_off()
         return self._current
 
-    def _renew(self) -> None:
-        self._returned = self._board.verdict.returned
+    def _write_off(self) -> None:
+        with self._lock:
+            if self._overdue:
+                log.warning("storage %s: %d calls are written off", self._part, self._overdue)
+                self._lost, self._overdue = self._lost + self._overdue, 0
+                self._current = self._new_pools()
+
+    def _new_pools(self) -> dict[Kind, Pool]:
         limits, name = self._limits, f"storage {self._part}"
-        self._current = {
+        return {
             Kind.METADATA: Pool(name, limits.metadata_threads, limits.metadata_patience),
             Kind.DATA: Pool(name, limits.data_threads, limits.data_patience),
         }
@@ -174,20 +179,25 @@ class Gate:
             return Unavailable(text)
         with self._lock:
             self._overdue += 1
+            self._write_off_at = self._board.answers + WRITE_OFF_PROBES
+            pools = self._current
             if self._overdue == MAX_OVERDUE:
                 log.warning(
                     "storage %s: %d calls hang: nothing more is asked of it until one returns",
                     self._part,
                     self._overdue,
                 )
-        future.add_done_callback(partial(self._came_back, late, self._returned))
+        future.add_done_callback(partial(self._came_back, late, pools))
         return Overdue(text)
 
     def _came_back(
-        self, late: Callable[[Future[T]], None] | None, returned: int, future: Future[T]
+        self,
+        late: Callable[[Future[T]], None] | None,
+        pools: dict[Kind, Pool],
+        future: Future[T],
     ) -> None:
         with self._lock:
-            if returned != self._returned:
+            if pools is not self._current:
                 self._lost -= 1
             else:
                 self._overdue -= 1

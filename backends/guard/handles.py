@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -12,6 +13,7 @@ from backends.errors import Unavailable
 from backends.guard.gate import Gate, Kind, Overdue
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 PIECE_BYTES = 1 << 20
 """What one call reads or writes at most: its deadline holds down to 0.1 MB/s."""
@@ -38,6 +40,10 @@ class _Handle:
             self._end = None
             raise
 
+    def done(self) -> None:
+        """Take note that nothing is left to be freed."""
+        self._end = None
+
     def close(self) -> None:
         """Free what it holds, without waiting for that."""
         end, self._end = self._end, None
@@ -47,18 +53,14 @@ class _Handle:
     def abandon(self) -> None:
         """The same, waiting for it as long as the storage answers."""
         end, self._end = self._end, None
-        if end:
-            wait_a_little(self._gate, end)
-
-
-def wait_a_little(gate: Gate, end: Callable[[], None]) -> None:
-    """Let something be put in order now, or later if the storage does not answer now."""
-    try:
-        gate.ask(end, Kind.DATA)
-    except Overdue:
-        return
-    except Unavailable:
-        gate.later(end)
+        if end is None:
+            return
+        try:
+            self._gate.ask(end, Kind.DATA)
+        except Overdue as exc:
+            log.warning("what was begun is put in order late: %s", exc)
+        except Unavailable:
+            self._gate.later(end)
 
 
 class GuardedReader:
@@ -102,6 +104,7 @@ class GuardedWriter:
     def commit(self, key: str) -> None:
         """See Writer.commit."""
         self._handle.ask(partial(self._inner.commit, key))
+        self._handle.done()
 
     def abort(self) -> None:
         """See Writer.abort."""

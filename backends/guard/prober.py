@@ -113,6 +113,7 @@ class Prober:
                 if time.monotonic() - begun < LATE_SECONDS:
                     verdict = self._board.verdict.answered(self._probing.good_probes)
                     self._note(verdict, "" if words == "ok" else words)
+                    self._board.note_answer()
                 return True
             if self._board.quiet_seconds() >= LATE_SECONDS:
                 self._note(self._board.verdict.silent(), "it does not answer")

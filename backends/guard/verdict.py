@@ -24,14 +24,12 @@ class State(Enum):
 class Verdict:
     """What is known from the probes.
 
-    state     UP, DOWN or RECOVERING
-    good      probes in a row that were answered in time since it was down
-    returned  how often it came back: calls that are older than that are lost for good
+    state   UP, DOWN or RECOVERING
+    good    probes in a row that were answered in time since it was down
     """
 
     state: State = State.UP
     good: int = 0
-    returned: int = 0
 
     def answered(self, wanted: int = GOOD_PROBES) -> Verdict:
         """Return the verdict after a probe that was answered in time.
@@ -41,9 +39,9 @@ class Verdict:
         if self.state is State.UP:
             return self
         if self.good + 1 < wanted:
-            return Verdict(State.RECOVERING, self.good + 1, self.returned)
-        return Verdict(State.UP, 0, self.returned + 1)
+            return Verdict(State.RECOVERING, self.good + 1)
+        return Verdict()
 
     def silent(self) -> Verdict:
         """Return the verdict after a probe that was not answered in time."""
-        return Verdict(State.DOWN, 0, self.returned)
+        return Verdict(State.DOWN)

@@ -16,7 +16,7 @@ from backends.base import Revises
 from backends.errors import NotFound, Unavailable
 from backends.guard import Guard, Limits
 from backends.guard.board import Board
-from backends.guard.gate import MAX_LOST, MAX_OVERDUE
+from backends.guard.gate import MAX_LOST, MAX_OVERDUE, WRITE_OFF_PROBES
 from backends.guard.verdict import State, Verdict
 from tests.backends.hanging import WAIT_SECONDS, Hanging
 from tests.live import wait_for
@@ -51,6 +51,12 @@ def lose(guard: Guard, count: int) -> None:
     """Let so many calls be given up."""
     for _ in range(count):
         seconds(lambda: guard.stat("a/b"))
+
+
+def answer(guard: Guard, probes: int) -> None:
+    """Let so many probes be answered in time."""
+    for _ in range(probes):
+        guard._board.note_answer()
 
 
 def state(guard: Guard) -> str:
@@ -172,8 +178,10 @@ def test_calls_that_never_return_are_written_off_when_the_storage_is_back(
     """As after a hung mount was replaced: the old one's calls hang for ever."""
     with storage.hung():
         lose(guard, MAX_OVERDUE)
+        answer(guard, WRITE_OFF_PROBES - 1)
+        assert seconds(lambda: guard.stat("a/b")) < 0.1
         assert state(guard) == "suspect"
-        guard._board.verdict = Verdict(State.UP, returned=1)
+        answer(guard, 1)
         assert seconds(lambda: guard.stat("a/b")) < 5
         assert storage.calls.count("stat") == MAX_OVERDUE + 1
     wait_for(lambda: not guard._gate()._lost, WAIT_SECONDS, "return")
@@ -182,9 +190,9 @@ def test_calls_that_never_return_are_written_off_when_the_storage_is_back(
 
 def test_lost_calls_have_a_limit(storage: Hanging, guard: Guard) -> None:
     with storage.hung():
-        for returned in range(1, MAX_LOST // MAX_OVERDUE + 3):
+        for _ in range(MAX_LOST // MAX_OVERDUE + 2):
             lose(guard, MAX_OVERDUE)
-            guard._board.verdict = Verdict(State.UP, returned=returned)
+            answer(guard, WRITE_OFF_PROBES)
         with pytest.raises(Unavailable, match="restart the server"):
             guard.stat("a/b")
         assert storage.calls.count("stat") <= MAX_LOST + 2 * MAX_OVERDUE
@@ -235,9 +243,9 @@ def test_verdicts() -> None:
     down = Verdict().answered().silent()
     assert down.state is State.DOWN
     back = down.answered(3).answered(3)
-    assert (back.state, back.returned) == (State.RECOVERING, 0)
+    assert back.state is State.RECOVERING
     assert back.silent() == down
-    assert back.answered(3) == Verdict(State.UP, 0, 1)
+    assert back.answered(3) == Verdict()
 
 
 def test_a_board_keeps_words_of_any_length() -> None:

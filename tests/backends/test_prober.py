@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,11 @@ for _ in sys.stdin:
 
 def children(pid: int = 0) -> list[int]:
     """Process ids of the children of all threads of a process; 0 = this one."""
-    files = Path(f"/proc/{pid or os.getpid()}/task").glob("*/children")
-    return [int(child) for file in files for child in file.read_text().split()]
+    found: list[int] = []
+    for file in Path(f"/proc/{pid or os.getpid()}/task").glob("*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            found += map(int, file.read_text().split())
+    return found
 
 
 class Stage:
@@ -83,7 +87,8 @@ def test_down_when_a_probe_is_late_and_up_after_good_ones(
     stage.hangs.unlink()
     stage.until("recovering")
     stage.until("up")
-    assert (stage.board.verdict.returned, stage.board.words) == (1, "")
+    assert stage.board.words == ""
+    assert stage.board.answers >= stage.probing.good_probes
     told = [record.getMessage() for record in caplog.records]
     assert [text.split(":")[0] for text in told if "but" not in text] == [
         "storage /mnt/a does not answer",
