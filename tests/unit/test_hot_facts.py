@@ -121,3 +121,16 @@ def test_a_directory_that_cannot_be_made_hinders_nobody(tmp_path: Path) -> None:
     facts.note(TAG, {"digest": "1"}, now())
     facts.remove(TAG)
     assert known(facts) is None
+
+
+def test_a_full_disk_does_not_keep_a_fact_from_being_removed(
+    facts: Facts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts.note(TAG, {"digest": "1"}, now())
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("distserver.registry.hot.facts._write", full)
+    facts.remove(TAG)
+    assert known(facts) is None

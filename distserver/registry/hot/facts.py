@@ -27,6 +27,8 @@ from typing import Any
 
 from cachetools import LRUCache
 
+from distserver.registry.hot.tier import remove_older
+
 log = logging.getLogger(__name__)
 
 NOTED_AGAIN_SECONDS = 10.0
@@ -86,13 +88,19 @@ class Facts:
     def remove(self, about: About) -> None:
         """Forget a fact, after its removal is durable and before it is acknowledged.
 
+        A disk that has no room for a mark has none for a fact that comes late either.
         Raises: OSError: then the removal must not be acknowledged.
         """
         with self._lock:
             self._noted.pop(about, None)
-        if self._max_age and self._directory.is_dir():
-            with self._locked(about) as path:
+        if not self._max_age or not self._directory.is_dir():
+            return
+        with self._locked(about) as path:
+            try:
                 _write(path, json.dumps({_REMOVED: now()}))
+            except OSError as exc:
+                log.warning("no mark is left of the removal of %s: %s", about, exc)
+                path.unlink(missing_ok=True)
 
     def get(self, about: About) -> tuple[Mapping[str, Any], float] | None:
         """Return a fact, and how many seconds ago it was true; None = none that counts."""
@@ -108,12 +116,8 @@ class Facts:
         return (value, age) if 0 <= age <= self._max_age else None
 
     def sweep(self) -> int:
-        """Remove what does not count any more; return how many files."""
-        old = time.time() - self._max_age - 1
-        stale = [path for path in self._directory.glob("*") if path.stat().st_mtime < old]
-        for path in stale:
-            path.unlink(missing_ok=True)
-        return len(stale)
+        """Remove what does not count any more; return how many files. Raises: OSError."""
+        return remove_older(self._directory.glob("*"), self._max_age + 1)
 
     def _was_noted(self, about: About, text: str) -> bool:
         at = time.monotonic()

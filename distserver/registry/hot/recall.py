@@ -5,8 +5,7 @@ Only what was true within a bounded time (see facts), and only bytes that prove 
 
 from __future__ import annotations
 
-import logging
-
+from backends.errors import Unavailable
 from distserver.oci.digests import Digest
 from distserver.oci.manifests import MAX_MANIFEST_BYTES
 from distserver.oci.names import Tag
@@ -14,8 +13,6 @@ from distserver.oci.references import Reference
 from distserver.registry.hot.content import HotContent
 from distserver.registry.hot.facts import About, Facts
 from distserver.registry.manifests import StoredManifest
-
-log = logging.getLogger(__name__)
 
 BLOB, MANIFEST, TAG = "blob", "manifest", "tag"
 
@@ -44,9 +41,16 @@ class Recall:
             self._note((TAG, name, reference), {"digest": str(stored.digest)}, asked)
 
     def removed(self, kind: str, name: str, reference: Reference) -> None:
-        """Forget what was removed, or replaced, before that is acknowledged. Raises: OSError."""
-        if self.content.is_distant():
+        """Forget what was removed, or replaced, before that is acknowledged.
+
+        Raises: Unavailable: it must not be acknowledged.
+        """
+        if not self.content.is_distant():
+            return
+        try:
             self._facts.remove((kind, name, str(reference)))
+        except OSError as exc:
+            raise Unavailable(f"done, but this node cannot take note of it: {exc}") from exc
 
     def blob_size(self, name: str, digest: Digest) -> int | None:
         """Size of a blob that can be served; None = it cannot."""

@@ -18,6 +18,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from backends.base import Reader
@@ -126,8 +127,18 @@ class Tier:
     def evict(self) -> int:
         """Remove what was asked for longest ago until the rest fits; return how many copies went.
 
-        Raises: OSError.
+        Does nothing while another process does it. Raises: OSError.
         """
+        fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return self._evict()
+        except BlockingIOError:
+            return 0
+        finally:
+            os.close(fd)
+
+    def _evict(self) -> int:
         with os.scandir(self._directory) as entries:
             status = [(e.path, e.stat()) for e in entries if e.is_file(follow_symlinks=False)]
         taken, removed = sum(found.st_size for _, found in status), 0
@@ -141,11 +152,7 @@ class Tier:
 
     def sweep(self) -> int:
         """Remove what dead processes left half-written; return how many. Raises: OSError."""
-        old = time.time() - ABANDONED_SECONDS
-        left = [path for path in self._directory.glob("filling/*") if path.stat().st_mtime < old]
-        for path in left:
-            path.unlink(missing_ok=True)
-        return len(left)
+        return remove_older(self._directory.glob("filling/*"), ABANDONED_SECONDS)
 
     def _in_use(self) -> bool:
         """Whether there was ever a copy; where the storage is local nobody looks for one."""
@@ -231,6 +238,19 @@ class Filling:
         mine, named = os.fstat(self._fd), self._path.stat()
         if (mine.st_dev, mine.st_ino) != (named.st_dev, named.st_ino):
             raise FileExistsError(f"{self._path} was finished a moment ago")
+
+
+def remove_older(paths: Iterable[Path], seconds: float) -> int:
+    """Remove files that were not written to for so long; return how many. Raises: OSError."""
+    before, removed = time.time() - seconds, 0
+    for path in paths:
+        try:
+            if path.stat().st_mtime < before:
+                path.unlink()
+                removed += 1
+        except FileNotFoundError:
+            continue  # by another process
+    return removed
 
 
 def _note_use(fd: int) -> None:
