@@ -144,7 +144,7 @@ def test_a_disk_that_fails_ends_the_copy_only(tier: Tier, monkeypatch: pytest.Mo
     filling = tier.filling(of(b"copy"), 4)
     assert filling
     with monkeypatch.context() as patch:
-        patch.setattr("distserver.registry.hot.tier.os.write", lambda fd, data: len(data) - 1)
+        patch.setattr("distserver.registry.hot.filling.os.write", lambda fd, data: len(data) - 1)
         filling.write(b"copy")
     filling.write(b"more")
     filling.keep()
@@ -175,6 +175,6 @@ def test_a_copy_that_was_finished_a_moment_ago_is_not_begun_anew(
         first.keep()
         flock(fd, operation)
 
-    monkeypatch.setattr("distserver.registry.hot.tier.fcntl.flock", late)
+    monkeypatch.setattr("distserver.registry.hot.filling.fcntl.flock", late)
     assert tier.filling(of(b"copy"), 4) is None
     assert read(tier, of(b"copy")) == b"copy"

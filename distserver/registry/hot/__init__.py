@@ -1,5 +1,6 @@
 """A hot tier: copies on a node's own disk of what lies in a storage elsewhere.
 
+    filling   a copy on its way
     tier      a bounded directory of copies, named by digest
     content   content that is read from copies, and makes them
     facts     what the storage last said of names

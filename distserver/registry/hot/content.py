@@ -12,7 +12,8 @@ from backends.errors import Corrupt
 from distserver.oci.digests import Digest
 from distserver.registry import verified
 from distserver.registry.content import READ_BYTES, Alarm, Content
-from distserver.registry.hot.tier import Filling, Tier
+from distserver.registry.hot.filling import Filling
+from distserver.registry.hot.tier import Tier
 from distserver.registry.verified import WholeVerifier
 
 log = logging.getLogger(__name__)
