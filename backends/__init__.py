@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from backends.base import Backend
 from backends.check import CheckResult, check_storage
 from backends.filesystem import Filesystem
+from backends.guard import guarded, guarded_directory, within
 from backends.helpers import put, read_all
 from backends.identity import initialise, store_ids, unguarded
 from backends.memory import Memory
@@ -21,12 +22,14 @@ __all__ = [
     "Filesystem",
     "Memory",
     "check_storage",
+    "guarded",
     "initialise",
     "open_backend",
     "put",
     "read_all",
     "store_ids",
     "unguarded",
+    "within",
 ]
 
 
@@ -45,7 +48,7 @@ def open_backend(
         return Memory()
     if url.startswith("s3:"):
         raise ValueError(f"storage {url!r}: s3:// is not supported yet")
-    return Filesystem(_path(url), expected_id=expected_id, reserve_bytes=reserve_bytes)
+    return guarded_directory(_path(url), expected_id, reserve_bytes, part=url)
 
 
 def _path(url: str) -> str:

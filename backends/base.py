@@ -169,6 +169,44 @@ class LocalPath(Protocol):
 
 
 @runtime_checkable
+class KnowsPlace(Protocol):
+    """Capability: entries may lie on a disk of this machine, which is asked without a guard."""
+
+    def is_local(self) -> bool:
+        """Whether they do, as far as is known now. Asks nobody, so it never blocks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a part of a storage stands.
+
+    part   its path or URL
+    up     whether it is asked at all
+    state  up, suspect, down or recovering (backends.guard)
+    words  what hindered the last probe, for people; "" = nothing
+    """
+
+    part: str
+    up: bool
+    state: str
+    words: str
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """Capability: somebody finds out, beside all calls, whether the storage answers."""
+
+    def watch(self) -> None:
+        """Begin, in this process; call it after the fork. It ends with the process."""
+
+    def unwatch(self) -> None:
+        """End it sooner."""
+
+    def standings(self) -> list[Standing]:
+        """Return how each part stands. Never blocks."""
+
+
+@runtime_checkable
 class HasSpace(Protocol):
     """Capability: the storage knows how much room it has."""
 

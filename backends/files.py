@@ -15,6 +15,8 @@ from backends.room import CHECK_EVERY_BYTES, SMALL_ENTRY_BYTES, Room
 from backends.root import Root, close_quietly
 
 _READ_BYTES = 1024 * 1024
+SYNC_EVERY_BYTES = 16 * 1024 * 1024
+"""On a network file system: what commit has to sync at most, so that it has a deadline there."""
 
 
 class FileReader:
@@ -74,6 +76,7 @@ class FileWriter:
         self._fd = -1
         self._size = 0
         self._check_at = SMALL_ENTRY_BYTES
+        self._sync_at = SYNC_EVERY_BYTES
         try:
             self._fd = temporaries.create(self._held, self._temporary)
         except OSError as exc:
@@ -87,6 +90,7 @@ class FileWriter:
                 self._room.require()
                 self._check_at = self._size + len(data) + CHECK_EVERY_BYTES
             self._size += _write_all(self._fd, data)
+            self._sync_some()
         except OSError as exc:
             self.abort()
             raise write_failure(exc, "writing a temporary file") from exc
@@ -117,6 +121,11 @@ class FileWriter:
         temporary, self._temporary = self._temporary, ""
         if temporary:
             temporaries.discard(self._held, temporary)
+
+    def _sync_some(self) -> None:
+        if not self._held.local and self._size >= self._sync_at:
+            os.fdatasync(self._fd)
+            self._sync_at = self._size + SYNC_EVERY_BYTES
 
     def _require_open(self) -> None:
         if self._fd < 0:

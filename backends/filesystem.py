@@ -150,6 +150,10 @@ class Filesystem:
         self.stat(key)
         return os.path.join(self._root.path, key)
 
+    def is_local(self) -> bool:
+        """See KnowsPlace.is_local; no before the first use."""
+        return self._root.is_local()
+
     def space(self) -> Space:
         """See HasSpace.space."""
         return self._room.space()

@@ -81,6 +81,11 @@ class Root:
         """Open anew at the next use (a network file system said that our handle is stale)."""
         self._held = None
 
+    def is_local(self) -> bool:
+        """Whether the root that is open lies on a local file system; touches neither."""
+        held = self._held
+        return held is not None and held.local
+
     def still(self, held: Held) -> Held:
         """Return the root in place now, which must be the directory that held has open.
 

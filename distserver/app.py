@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import partial
 from pathlib import Path
 
 from flask import Flask
 
-from backends import Backend, initialise, open_backend, store_ids
-from backends.base import Guarded
+from backends import Backend, initialise, open_backend, store_ids, within
+from backends.base import Guarded, Watched
 from backends.errors import StorageError, Unavailable
 from backends.identity import require
 from distserver.api import create_api
@@ -25,9 +26,13 @@ from distserver.proxy.upstream import silence
 from distserver.proxy.upstream.connect import connector, upstreams_of
 from distserver.proxy.upstream.mode import Mode
 from distserver.registry import Registry, janitor, local_registry
+from distserver.registry.content import Alarm, Content, no_alarm
+from distserver.registry.hot import Facts, HotContent, Recall, Tier, recalling
 
 log = logging.getLogger(__name__)
 
+RESERVE_BYTES = 1 << 30
+"""Free space that hot copies leave alone, unless reserve_bytes says otherwise."""
 OWN_NAME = "distserver.internal"
 """A host that always means this server: the name of its own image begins with it."""
 
@@ -53,19 +58,26 @@ def create_app(config: Config | None = None, metrics: Metrics | None = None) -> 
         return create_server_app(load(environ=os.environ).config)
     metrics = metrics or Metrics()
     mode = Mode(Path(config.state), config.mode)
-    made = open_proxied(config, mode, metrics)
-    registry = made.registry
+    backend = open_storage(config)
+    hot = _hot(config, backend, _alarm(config, metrics))
+    made = _proxied(config, mode, metrics, backend, hot.content)
+    registry = recalling(made.registry, hot)
     app = Flask("distserver", static_folder=None, template_folder="api/templates")
     names = Namespaces(app.wsgi_app, upstreams_of(config), own_names(config))
     app.wsgi_app = names  # type: ignore[method-assign]
-    app.extensions["distserver.probe"] = Probe(registry.backend)
+    probe = app.extensions["distserver.probe"] = Probe(registry.backend)
     app.extensions["distserver.config"] = config
     app.extensions["distserver.metrics"] = metrics
     app.extensions["distserver.status"] = Status(config)
     app.extensions["distserver.recent"] = Recent(Path(config.state))
 
     def after_fork() -> None:
-        janitor.start(registry.backend, registry.uploads, config.upload_expiry_seconds)
+        if isinstance(registry.backend, Watched):
+            registry.backend.watch()
+        probe.begin()
+        hot.begin()
+        seconds = config.upload_expiry_seconds
+        janitor.start(registry.backend, registry.uploads, seconds, [hot.sweep])
         made.completer.start()
         silence.keep(mode)
 
@@ -76,11 +88,10 @@ def create_app(config: Config | None = None, metrics: Metrics | None = None) -> 
 
 
 def open_proxied(config: Config, mode: Mode, metrics: Metrics) -> Proxied:
-    """Open the registry that a server works with: what it lacks comes from the upstreams."""
-    connect = connector(config, mode, metrics)
-    alarm = metrics.corrupt.labels(config.storage[0]).inc
-    held = local_registry(open_storage(config), config.manifest_cache_bytes, lambda _: alarm())
-    return proxied(held, upstreams_of(config), connect, config, mode, metrics)
+    """Open a registry that brings what it lacks from the upstreams; it makes no hot copies."""
+    backend = open_storage(config)
+    content = Content(backend, _alarm(config, metrics))
+    return _proxied(config, mode, metrics, backend, content)
 
 
 def own_names(config: Config) -> frozenset[str]:
@@ -89,8 +100,12 @@ def own_names(config: Config) -> frozenset[str]:
 
 
 def open_registry(config: Config) -> Registry:
-    """Open the registry over the configured storage."""
-    return local_registry(open_storage(config), config.manifest_cache_bytes)
+    """Open the registry over the configured storage.
+
+    What is removed through it is not served by a server of this node during an outage either.
+    """
+    registry = local_registry(open_storage(config), config.manifest_cache_bytes)
+    return recalling(registry, _hot(config, registry.backend))
 
 
 def open_storage(config: Config) -> Backend:
@@ -153,9 +168,30 @@ def initialises_by_itself(config: Config) -> bool:
 
 def _make_directory(path: Path) -> None:
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        within(partial(path.mkdir, parents=True, exist_ok=True), str(path))
     except OSError as exc:
         raise Unavailable(f"{path}: {exc.strerror}") from exc
+
+
+def _proxied(
+    config: Config, mode: Mode, metrics: Metrics, backend: Backend, content: Content
+) -> Proxied:
+    connect = connector(config, mode, metrics)
+    held = local_registry(backend, config.manifest_cache_bytes, content=content)
+    return proxied(held, upstreams_of(config), connect, config, mode, metrics)
+
+
+def _alarm(config: Config, metrics: Metrics) -> Alarm:
+    counted = metrics.corrupt.labels(config.storage[0])
+    return lambda _: counted.inc()
+
+
+def _hot(config: Config, backend: Backend, alarm: Alarm = no_alarm) -> Recall:
+    """The hot tier of this node, without a size when it is switched off."""
+    directory, reserve = Path(config.state) / "hot", config.reserve_bytes
+    tier = Tier(directory, config.hot_bytes, reserve if reserve >= 0 else RESERVE_BYTES)
+    seconds = config.outage_seconds if config.hot_bytes else 0
+    return Recall(HotContent(backend, alarm, tier), Facts(Path(config.state) / "facts", seconds))
 
 
 def _open(config: Config, expected: str | None) -> Backend:

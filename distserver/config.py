@@ -112,6 +112,16 @@ class Config:
     partial_bytes: int = key(
         32 << 30, "that blobs on their way may take in state; what is more is not kept"
     )
+    hot_bytes: int = key(
+        10 << 30,
+        "that copies of what was pulled may take in state, where the storage is not on a local "
+        "disk; 0 = none",
+    )
+    outage_seconds: int = key(
+        3600,
+        "while the storage is away, what it said of names within this time still serves pulls of "
+        "such copies; 0 = never",
+    )
     upstream: Mapping[str, UpstreamConfig] = field(
         default_factory=dict, metadata={"text": "tables of upstreams, by host; only in the file"}
     )
@@ -251,8 +261,8 @@ def _check(config: Config) -> None:
             raise ConfigError(f"{name} must be at least 1")
     if config.workers < 0 or config.reserve_bytes < -1 or config.manifest_cache_bytes < 0:
         raise ConfigError("workers, reserve_bytes and manifest_cache_bytes cannot be negative")
-    if config.partial_bytes < 0:
-        raise ConfigError("partial_bytes cannot be negative")
+    if min(config.partial_bytes, config.hot_bytes, config.outage_seconds) < 0:
+        raise ConfigError("partial_bytes, hot_bytes and outage_seconds cannot be negative")
     if wrong := [text for text in config.platforms if text.count("/") not in (1, 2)]:
         raise ConfigError(f"platforms: {wrong[0]!r} is not os/architecture[/variant]")
     _check_ttls("tag_ttl_seconds", config.tag_ttl_seconds)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import asdict
 
 from flask import Response, current_app, request
 
 from backends import Backend
-from backends.base import HasSpace
+from backends.base import HasSpace, Standing, Watched
 from backends.errors import StorageError
 from distserver.api.base import blueprint
 from distserver.api.responses import document
 
 FRESH_SECONDS = 1.0
-WAIT_SECONDS = 0.5
+FIRST_SECONDS, WAIT_SECONDS = 0.5, 0.05
+SILENT_SECONDS = 0.5
 
 
 class Probe:
@@ -29,19 +31,31 @@ class Probe:
         self.problem: str | None = "not asked yet"
         self.free_bytes: int | None = None
 
+    def standings(self) -> list[Standing]:
+        """How the parts of the storage stand, where somebody watches them."""
+        return self._backend.standings() if isinstance(self._backend, Watched) else []
+
     def refresh(self) -> None:
-        """Ask again if the answer is older than a second; wait half a second at most."""
+        """Ask again if the answer is older than a second.
+
+        Waits for the first answer half a second at most; for later ones only a moment, since the
+        one before tells nearly as much.
+        """
+        running = self.begin()
+        if running.is_alive():
+            running.join(WAIT_SECONDS if self.reached_once else FIRST_SECONDS)
+            if running.is_alive() and time.monotonic() - self._asked >= SILENT_SECONDS:
+                self.problem = "the storage does not answer"
+
+    def begin(self) -> threading.Thread:
+        """Ask again if it is due, and wait for nothing; return the thread that asked last."""
         with self._lock:
             due = time.monotonic() - self._asked > FRESH_SECONDS
-            if due and not (self._running and self._running.is_alive()):
+            if self._running is None or (due and not self._running.is_alive()):
                 self._asked = time.monotonic()
                 self._running = threading.Thread(target=self._ask, name="probe", daemon=True)
                 self._running.start()
-            running = self._running
-        if running and running.is_alive():
-            running.join(WAIT_SECONDS)
-            if running.is_alive():
-                self.problem = "the storage does not answer"
+            return self._running
 
     def _ask(self) -> None:
         try:
@@ -77,6 +91,7 @@ def readyz() -> Response:
             "ok": probe.problem is None,
             "problem": probe.problem,
             "free_bytes": probe.free_bytes,
+            "parts": [asdict(standing) for standing in probe.standings()],
         },
     }
     return document(state, status=200 if ready else 503)

@@ -73,7 +73,9 @@ def _now() -> Iterator[Metric]:
     status: Status = current_app.extensions["distserver.status"]
     part, probe = current_app.extensions["distserver.config"].storage[0], _probe()
     up, free = {part: not probe.problem}, {part: probe.free_bytes or 0}
-    yield gauge("storage_up", "Whether the storage answers", "part", up)
+    for standing in probe.standings():
+        up[standing.part] = standing.up and up.get(standing.part, True)
+    yield gauge("storage_up", "Whether a part of the storage is in use", "part", up)
     if probe.free_bytes is not None:
         yield gauge("storage_free_bytes", "Free bytes of the storage", "part", free)
     modes = {name: name == status.mode.now() for name in MODES}

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import pwd
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
 import click
 
+from backends import within
 from backends.errors import StorageError
 from distserver.config import Config, ConfigError, load
 from distserver.oci.errors import RegistryError
@@ -32,7 +33,7 @@ def configured(*flags: str) -> Callable[[Command], Command]:
             "--storage", multiple=True, metavar="URL", help="Where content is kept: a path."
         )
         @click.option("--state", metavar="DIR", help="This node's own state; safe to delete.")
-        @functools.wraps(command)
+        @wraps(command)
         def run(file: str | None, storage: tuple[str, ...], state: str | None, **rest: Any) -> Any:
             given = {flag: rest.pop(flag) for flag in flags}
             with plain_errors():
@@ -53,7 +54,7 @@ def require_owner(config: Config) -> None:
     """
     for place in (config.storage[0], config.state):
         path = Path(place)
-        owner = path.stat().st_uid if path.exists() else 0
+        owner = within(partial(_owner_of, path), place)
         if owner and os.geteuid() == 0:
             try:
                 name = pwd.getpwuid(owner).pw_name
@@ -62,6 +63,10 @@ def require_owner(config: Config) -> None:
             raise click.ClickException(
                 f"{path} belongs to {name}: run this as that user (sudo -u '{name}' …)"
             )
+
+
+def _owner_of(path: Path) -> int:
+    return path.stat().st_uid if path.exists() else 0
 
 
 @contextmanager

@@ -73,16 +73,18 @@ class ProxiedBlobs(Blobs):
         return Found(size, partial(self._open_held, name, digest))
 
     def _open_held(self, name: str, digest: Digest, start: int, stop: int | None) -> Reader:
-        source = self._sources.of(name)
         try:
             reader = self._local.open(name, digest, start, stop)
         except (BlobUnknown, StorageError) as here:
             return self._cold(self._source(name, here), name, digest, here).open(start, stop)
-        if source:
-            self._metrics.cache_requests.labels("blob", "hit").inc()
-            sent = (reader.size if stop is None else stop) - start
-            self._metrics.saved_bytes.labels(source.upstream.name).inc(sent)
+        self.note_hit(name, (reader.size if stop is None else stop) - start)
         return reader
+
+    def note_hit(self, name: str, count: int) -> None:
+        """See Blobs.note_hit."""
+        if source := self._sources.of(name):
+            self._metrics.cache_requests.labels("blob", "hit").inc()
+            self._metrics.saved_bytes.labels(source.upstream.name).inc(count)
 
     def _cold(self, source: Source, name: str, digest: Digest, here: Here) -> Found:
         """Join, or begin, the fetch of a blob."""

@@ -86,6 +86,9 @@ class Blobs:
         except NotFound as exc:
             raise BlobUnknown(detail={"digest": str(digest)}) from exc
 
+    def note_hit(self, name: str, count: int) -> None:
+        """Count bytes that are served from what is held here; nothing to count without upstream."""
+
     def put(self, name: str, digest: Digest, body: Iterable[bytes]) -> None:
         """Store a blob that comes whole. Raises: DigestInvalid, what body raises, Full."""
         self._content.put(digest, body)

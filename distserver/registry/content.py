@@ -30,9 +30,9 @@ READ_BYTES = 1 << 20
 MAX_CHUNK_HASH_BYTES = 64 << 20
 """Chunk hashes of a 2 TiB entry; a longer list is refused rather than read."""
 
+Alarm = Callable[[Digest], None]
+"""Told of each copy that is found damaged."""
 _WORTH_A_THREAD = 128 << 10
-
-Identity = tuple[int, int, int, int]
 
 
 @functools.cache
@@ -106,16 +106,17 @@ def fill(writer: Writer, body: Iterable[bytes], algorithm: str) -> Hashes:
     return hashes
 
 
+def no_alarm(digest: Digest) -> None:
+    """Leave an alarm to the log."""
+
+
 class Content:
-    """Entries named by their digest.
+    """Entries named by their digest."""
 
-    alarm  told of each copy that is found damaged
-    """
-
-    def __init__(self, backend: Backend, alarm: Callable[[Digest], None] = lambda _: None) -> None:
+    def __init__(self, backend: Backend, alarm: Alarm = no_alarm) -> None:
         self._backend, self._alarm = backend, alarm
         self._damaged = Damaged(backend)
-        self._intact: LRUCache[Identity, bool] = LRUCache(maxsize=100_000)
+        self._intact: LRUCache[verified.Identity, bool] = LRUCache(maxsize=100_000)
         self._lock = threading.Lock()
 
     def size(self, digest: Digest) -> int:
@@ -220,16 +221,13 @@ class Content:
         Raises: NotFound, RangeInvalid, Unavailable, Corrupt.
         Blocks on: opening, and reading the first chunk when the file was not verified before.
         """
-        reader = self._backend.open(layout.blob(digest), start, stop)
-        identity = _identity(reader)
-        if identity and self._is_intact(identity):
+        reader = self._opened(digest, start, stop)
+        if self._is_proved(reader):
             return reader
         if start == 0 and stop in (None, reader.size):
+            proved = functools.partial(self._remember, reader)
             return verified.closing_on_error(
-                reader,
-                lambda: WholeVerifier(
-                    reader, digest, lambda: self._remember(identity), self.corrupt
-                ),
+                reader, lambda: WholeVerifier(reader, digest, proved, self.corrupt)
             )
         reader.close()
         raw = self.raw(digest, start // CHUNK_BYTES * CHUNK_BYTES)
@@ -260,7 +258,7 @@ class Content:
                 found.update(data)
             if found.hexdigest() != digest.hex:
                 raise self.corrupt(digest)
-            self._remember(_identity(reader))
+            self._remember(reader)
             return reader.size
 
     def proved(self, digest: Digest) -> None:
@@ -274,25 +272,18 @@ class Content:
         self._damaged.mark(digest)
         return Corrupt(str(digest))
 
-    def _is_intact(self, identity: Identity) -> bool:
+    def _opened(self, digest: Digest, start: int, stop: int | None) -> Reader:
+        """Open what is stored, unverified."""
+        return self._backend.open(layout.blob(digest), start, stop)
+
+    def _is_proved(self, reader: Reader) -> bool:
+        """Whether this version of a local file was read through its hash already."""
+        identity = verified.identity(reader)
         with self._lock:
             return identity in self._intact
 
-    def _remember(self, identity: Identity | None) -> None:
-        if identity:
+    def _remember(self, reader: Reader) -> None:
+        """Take note that what was read proved right."""
+        if identity := verified.identity(reader):
             with self._lock:
                 self._intact[identity] = True
-
-
-def _identity(reader: Reader) -> Identity | None:
-    """Tell one version of a local file from every other; None where there is no file to ask."""
-    fileno = getattr(reader, "fileno", None)
-    if fileno is None:
-        return None
-    try:
-        status = os.fstat(fileno())
-    except OSError as exc:
-        # Without an identity the content is verified now, and again next time.
-        log.warning("a stored file does not tell its identity: %s", exc)
-        return None
-    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size

@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from backends import Backend
@@ -35,8 +36,16 @@ def sweep(backend: Backend, uploads: Uploads, max_age_seconds: float) -> int:
     return removed
 
 
-def start(backend: Backend, uploads: Uploads, max_age_seconds: float) -> threading.Thread:
-    """Sweep every hour, or as often as uploads expire if that is sooner. Call it after fork."""
+def start(
+    backend: Backend,
+    uploads: Uploads,
+    max_age_seconds: float,
+    others: Sequence[Callable[[], int]] = (),
+) -> threading.Thread:
+    """Sweep every hour, or as often as uploads expire if that is sooner. Call it after fork.
+
+    others  sweeps of this node's own files; they return how many they removed
+    """
     interval = min(INTERVAL_SECONDS, max_age_seconds)
 
     def run() -> None:
@@ -46,9 +55,10 @@ def start(backend: Backend, uploads: Uploads, max_age_seconds: float) -> threadi
             time.sleep(wait)
             wait = interval
             try:
-                removed = sweep(backend, uploads, max_age_seconds)
-            except StorageError as exc:
-                log.warning("sweep put off, the storage did not answer: %s", exc)
+                removed = sum(other() for other in others)
+                removed += sweep(backend, uploads, max_age_seconds)
+            except (StorageError, OSError) as exc:
+                log.warning("sweep put off: %s", exc)
             else:
                 log.debug("sweep removed %d left-overs", removed)
 

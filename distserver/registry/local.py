@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from backends import Backend
 from backends.base import HasSpace
 from backends.errors import Full
-from distserver.oci.digests import Digest
 from distserver.registry.blobs import Blobs
 from distserver.registry.catalog import Catalog
-from distserver.registry.content import Content
+from distserver.registry.content import Alarm, Content, no_alarm
 from distserver.registry.pulled import PulledManifests
 from distserver.registry.records import RecordStore
 from distserver.registry.referrers import Referrers
@@ -42,14 +40,16 @@ class Registry:
 def local_registry(
     backend: Backend,
     manifest_cache_bytes: int = 64 << 20,
-    alarm: Callable[[Digest], None] = lambda _: None,
+    alarm: Alarm = no_alarm,
+    content: Content | None = None,
 ) -> Registry:
     """Put a registry on a backend. Touches nothing.
 
-    alarm  told of each stored copy that is found damaged
+    alarm    told of each stored copy that is found damaged
+    content  of the backend, where it is not the plain one; it raises the alarm itself
     """
     records = RecordStore(backend)
-    content = Content(backend, alarm)
+    content = content or Content(backend, alarm)
     blobs = Blobs(content, records)
     tags = Tags(backend, records)
     manifests = PulledManifests(backend, content, records, blobs, tags, manifest_cache_bytes)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backends import Backend, Filesystem, Memory, initialise
+from backends import Backend, Filesystem, Memory, guarded, initialise
 from tests.backends.fake_os import FakeOs
 
 Reopen = Callable[[], Backend]
@@ -25,7 +25,20 @@ def _filesystem(tmp_path: Path) -> Reopen:
     return lambda: Filesystem(root, reserve_bytes=0, reserve_inodes=0)
 
 
-BACKENDS = {"memory": _memory, "filesystem": _filesystem}
+class Verbs:
+    """The six verbs of a storage without its capabilities: as if it were on no local disk."""
+
+    def __init__(self, inner: Backend) -> None:
+        for verb in ("stat", "open", "create", "link", "delete", "keys"):
+            setattr(self, verb, getattr(inner, verb))
+
+
+def _guarded(tmp_path: Path) -> Reopen:
+    files = _filesystem(tmp_path)
+    return lambda: guarded(Verbs(files()), "mount")
+
+
+BACKENDS = {"memory": _memory, "filesystem": _filesystem, "guarded": _guarded}
 
 
 @pytest.fixture(params=sorted(BACKENDS))

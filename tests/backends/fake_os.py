@@ -17,7 +17,7 @@ MODULES = (
 """Those that the docstring of backends.filesystem names."""
 KERNEL = frozenset(
     {
-        *("open", "close", "read", "write", "lseek", "fsync"),
+        *("open", "close", "read", "write", "lseek", "fsync", "fdatasync"),
         *("replace", "rename", "link", "unlink", "mkdir", "rmdir"),
         *("stat", "fstat", "fstatvfs", "scandir", "listdir"),
     }

@@ -18,6 +18,7 @@ _T = TypeVar("_T")
 OFFERED = {
     "memory": set[type](),
     "filesystem": {Adopts, Revises, LocalPath, HasSpace, Sweeps, Guarded},
+    "guarded": set[type](),
 }
 
 

@@ -193,3 +193,18 @@ def test_no_descriptor_is_kept_but_the_root(files: Filesystem, tmp_path: Path) -
         files.adopt(str(tmp_path / "spare"), "adopted")
         list(files.keys("")), files.sweep(0), files.space(), files.revision("d/")
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_elsewhere_a_long_write_is_synced_on_the_way(
+    files: Filesystem, fake: FakeOs, monkeypatch: pytest.MonkeyPatch, local: bool
+) -> None:
+    """So that a commit has little to sync, and a deadline; a local disk needs none."""
+    monkeypatch.setattr("backends.mounts.is_local", lambda fd: local)
+    monkeypatch.setattr("backends.files.SYNC_EVERY_BYTES", 1000)
+    with files.create() as writer:
+        for _ in range(10):
+            writer.write(b"x" * 400)
+        assert len(fake.of("fdatasync")) == (0 if local else 3)
+        writer.commit("entry")
+    assert files.is_local() is local

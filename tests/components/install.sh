@@ -9,11 +9,12 @@ packages=(
     skopeo podman buildah runc containerd docker.io nginx-light docker-registry wrk haproxy
     busybox-static apache2-utils strace openssl e2fsprogs
     iproute2 iptables ethtool chromium gcc libc6-dev mmdebstrap systemd-container syncthing qemu-user-static
+    fuse3
 )
 commands=(
     skopeo podman buildah runc containerd ctr dockerd docker nginx docker-registry wrk haproxy
     busybox ab htpasswd strace openssl mkfs.ext4 go ip tc iptables ethtool chromium gcc
-    mmdebstrap systemd-nspawn nsenter syncthing qemu-aarch64-static
+    mmdebstrap systemd-nspawn nsenter syncthing qemu-aarch64-static fusermount3
 )
 tools=( # directory below .tools, package of the command, its module's version
     "bin github.com/opencontainers/distribution-spec/conformance v0.0.0-20260831232431-97274622c111"

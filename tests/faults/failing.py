@@ -7,7 +7,19 @@ import os
 from typing import Any
 
 CALLS = frozenset(
-    ("open", "close", "read", "write", "lseek", "fsync", "fstat", "stat", "mkdir", "rmdir")
+    (
+        "open",
+        "close",
+        "read",
+        "write",
+        "lseek",
+        "fsync",
+        "fdatasync",
+        "fstat",
+        "stat",
+        "mkdir",
+        "rmdir",
+    )
     + ("replace", "link", "unlink", "scandir", "listdir", "fstatvfs")
 )
 ERRORS = (errno.EIO, errno.ENOSPC, errno.ESTALE, errno.EDQUOT, errno.ETIMEDOUT, errno.EROFS)

@@ -63,8 +63,7 @@ def ready(call: Call) -> Answer:
 
 def problem(call: Call) -> str:
     """What /readyz says about the storage, once it has noticed."""
-    wait_for(lambda: not json.loads(ready(call).body)["storage"]["ok"], 10, "notice")
-    return str(json.loads(ready(call).body)["storage"]["problem"])
+    return str(wait_for(lambda: json.loads(ready(call).body)["storage"]["problem"], 10, "notice"))
 
 
 @pytest.fixture
