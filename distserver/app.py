@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flask import Flask
 
-from backends import Backend, initialise, open_backend, store_ids
+from backends import Backend, initialise, store_ids
 from backends.base import Guarded
 from backends.errors import StorageError, Unavailable
 from backends.identity import require
@@ -25,6 +25,7 @@ from distserver.proxy.upstream import silence
 from distserver.proxy.upstream.connect import connector, upstreams_of
 from distserver.proxy.upstream.mode import Mode
 from distserver.registry import Registry, janitor, local_registry
+from distserver.storage import open_configured
 
 log = logging.getLogger(__name__)
 
@@ -159,8 +160,7 @@ def _make_directory(path: Path) -> None:
 
 
 def _open(config: Config, expected: str | None) -> Backend:
-    reserve = None if config.reserve_bytes < 0 else config.reserve_bytes
-    return open_backend(config.storage[0], expected_id=expected, reserve_bytes=reserve)
+    return open_configured(config, config.storage[0], expected)
 
 
 def _access(config: Config) -> Access:
