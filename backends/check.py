@@ -15,7 +15,7 @@ from functools import partial
 from typing import Protocol, runtime_checkable
 
 from backends.base import Backend, HasSpace, Revises
-from backends.errors import NotFound, RangeInvalid, StorageError
+from backends.errors import NotFound, RangeInvalid, StorageError, Unavailable
 from backends.helpers import put, read_all
 
 LARGE_BYTES = 3 * 1024 * 1024 + 1
@@ -31,11 +31,13 @@ class CheckResult:
     """One sentence of the contract, and whether this storage keeps it.
 
     message   what was seen, in words for the operator
+    answered  whether the storage could be asked; if not, nothing is proved against it
     """
 
     name: str
     ok: bool
     message: str
+    answered: bool = True
 
 
 @runtime_checkable
@@ -43,7 +45,10 @@ class Examines(Protocol):
     """Capability: a storage made by others, which can examine what its kind may do wrong."""
 
     def examine(self) -> Iterator[CheckResult]:
-        """Yield a result for each thing; it leaves nothing behind. A failed one: do not use it."""
+        """Yield a result for each thing; leave nothing behind.
+
+        After one that failed, and was answered, every verb raises Unavailable.
+        """
 
 
 class BrokenPromise(Exception):
@@ -82,7 +87,8 @@ def run_check(name: str, check: Callable[[], str]) -> CheckResult:
     try:
         return CheckResult(name, True, check())
     except (StorageError, BrokenPromise, TimeoutError) as exc:
-        return CheckResult(name, False, f"{type(exc).__name__}: {exc}")
+        answered = not isinstance(exc, Unavailable | TimeoutError)
+        return CheckResult(name, False, f"{type(exc).__name__}: {exc}", answered)
 
 
 def _demand(kept: bool, otherwise: str) -> None:

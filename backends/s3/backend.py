@@ -8,7 +8,7 @@ from functools import partial
 
 from backends.base import Backend, Entry, Reader, Writer
 from backends.check import CheckResult
-from backends.errors import NotFound, RangeInvalid
+from backends.errors import NotFound, RangeInvalid, Unavailable
 from backends.keys import is_key, validate_prefix
 from backends.s3.client import Client
 from backends.s3.entries import HEAD_BYTES, POINTER_BYTES, Pointer, decode, size_of
@@ -143,7 +143,14 @@ class S3:
 
     def examine(self) -> Iterator[CheckResult]:
         """See Examines.examine."""
-        return examine(self._client, Client(self._place))
+        for result in examine(self._client, Client(self._place)):
+            if result.answered and not result.ok:
+                self._guard = partial(_refuse, f"{self._place}: {result.name}: {result.message}")
+            yield result
+
+
+def _refuse(why: str) -> None:
+    raise Unavailable(f"this object store is not to be relied on: {why}")
 
 
 def bound(after: str) -> str:
