@@ -11,5 +11,5 @@
     sweep     what dead writers left
     trust     is this server one that a registry can rely on?
 
-boto3 is imported when the first request is made, so a server without S3 never loads it.
+All but place is imported when a bucket is opened, so that others never load boto3.
 """

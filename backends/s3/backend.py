@@ -21,8 +21,8 @@ from backends.s3.trust import examine
 from backends.s3.writer import MAX_NAMING_SECONDS, EntryWriter, now, require_young
 from backends.walk import walk
 
-_NO_SIGN_OF_KEYS = re.compile(r"[^!-~]")
-_LAST_SIGN = "~"
+_IN_NO_KEY = re.compile(r"[^!-~]|(?:^|(?<=/))[./]")
+_MAX_NAME_BYTES = 1024
 
 
 def open_s3(place: Place, expected_id: str | None = None) -> S3:
@@ -111,7 +111,7 @@ class S3:
     def _listed(self, prefix: str, after: str) -> Iterator[str]:
         if after > prefix and not after.startswith(prefix):
             return  # every key with the prefix is smaller
-        first = self._place.prefix + after if after > prefix else ""
+        first = (self._place.prefix + after)[:_MAX_NAME_BYTES] if after > prefix else ""
         for one in listed_entries(self._client, prefix, first):
             key = one.name.removeprefix(self._place.prefix)
             if is_key(key):
@@ -154,12 +154,15 @@ def _refuse(why: str) -> None:
 
 
 def bound(after: str) -> str:
-    """Return an exclusive lower bound of ASCII that leaves out the same keys as any text. Pure.
+    """Return a lower bound that any server takes, and that leaves out the same keys. Pure.
 
-    No key has a sign below "!" or above "z", so what follows such a sign decides nothing.
+    No key has a sign below "!" or above "z", or a component that begins with "." or "/"; so what
+    follows there decides nothing.
     """
-    strange = _NO_SIGN_OF_KEYS.search(after)
+    strange = _IN_NO_KEY.search(after)
     if strange is None:
         return after
-    kept = after[: strange.start()]
-    return kept if strange[0] < "!" else kept + _LAST_SIGN
+    kept, sign = after[: strange.start()], strange[0]
+    if sign in "./":
+        return f"{kept}-~"  # behind all components that begin with "!", "+" or "-"
+    return kept if sign < "!" else f"{kept}~"

@@ -16,7 +16,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from boto3.session import Session
+from botocore.config import Config
+
 from backends.errors import StorageError, Unavailable
+from backends.s3.failures import FAILURES, GivenUp, failure
 from backends.s3.place import Place
 
 CONNECT_SECONDS = 3
@@ -24,9 +28,20 @@ READ_SECONDS = 10
 TRY_SECONDS = CONNECT_SECONDS + READ_SECONDS
 REQUEST_SECONDS = 15.0
 ATTEMPTS = 3
+ASK_FIRST_BYTES = 128 * 1024
 SLOWEST_BYTES_PER_SECOND = 128 * 1024
 """A body that goes to the server more slowly is given up."""
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+_PROOF = {
+    "get_object": {"ETag", "LastModified", "ContentLength"},
+    "put_object": {"ETag"},
+    "create_multipart_upload": {"UploadId"},
+    "upload_part": {"ETag"},
+    "complete_multipart_upload": {"ETag"},
+    "list_objects_v2": {"IsTruncated"},
+    "list_multipart_uploads": {"IsTruncated"},
+}
+"""What an answer has in any case: a page of a captive portal is 200, too."""
 
 _this = threading.local()
 """Of this thread's request: tries so far, and until when there may be a further one (monotonic)."""
@@ -92,8 +107,6 @@ class Client:
         Raises: NotFound, Full, Corrupt, Unavailable.
         Blocks on: 15 s at most, and 8 s more a MiB of body.
         """
-        from backends.s3.failures import FAILURES, failure
-
         seconds = REQUEST_SECONDS
         if body is not None:
             seconds, parameters["Body"] = body.prepare(), body
@@ -105,6 +118,8 @@ class Client:
             )
         except FAILURES as exc:
             raise self._failed(failure(exc, str(self.place))) from exc
+        if not _PROOF.get(operation, set()) <= answer.keys():
+            raise self._failed(Unavailable(f"{self.place}: this is no answer of an object store"))
         return answer
 
     def put(self, name: str, data: bytes) -> None:
@@ -146,8 +161,6 @@ class Client:
 
     def read(self, body: Any, n: int) -> bytes:
         """Read n bytes of an answer's body. Raises: Unavailable (also: it ends before)."""
-        from backends.s3.failures import FAILURES, failure
-
         try:
             data: bytes = body.read(n)
         except FAILURES as exc:
@@ -161,8 +174,6 @@ class Client:
 
         Raises: Unavailable (no credentials). Asks nobody.
         """
-        from backends.s3.failures import FAILURES, failure
-
         asked = {"Bucket": self.place.bucket, "Key": name}
         try:
             signer = self._clients()[1]
@@ -186,9 +197,6 @@ class Client:
 
 
 def _make(place: Place) -> tuple[Any, Any]:
-    from boto3.session import Session
-    from botocore.config import Config
-
     options = place.options
     path_style = bool(options.endpoint) if options.path_style is None else options.path_style
     config = Config(
@@ -208,12 +216,25 @@ def _make(place: Place) -> tuple[Any, Any]:
         "s3", endpoint_url=endpoint or None, verify=options.ca_file or None, config=config
     )
     client = make(options.endpoint)
-    client.meta.events.register("before-send.s3", _refuse_late)
+    client.meta.events.register("before-send.s3", _prepare_try)
+    client.meta.events.register("before-send.s3.HeadBucket", _refuse_redirect)
     return client, make(options.redirect_endpoint) if options.redirect_endpoint else client
 
 
-def _refuse_late(**_: Any) -> None:
-    """Let no further try begin that could not end in time. Called by botocore before each try."""
+def _refuse_redirect(**_: Any) -> None:
+    """Ask for no bucket's region, as botocore does after a redirect: that would redirect again."""
+    raise GivenUp(
+        "sent elsewhere: the bucket is in another region (s3_region), or this is a portal"
+    )
+
+
+def _prepare_try(request: Any, **_: Any) -> None:
+    """Let no further try begin that could not end in time. Called by botocore before each try.
+
+    What is small is sent at once: asking first (`Expect: 100-continue`) would take a round trip.
+    """
+    if int(request.headers.get("Content-Length", 0)) <= ASK_FIRST_BYTES:
+        request.headers.pop("Expect", None)
     _this.tries += 1
     if _this.tries > 1 and time.monotonic() > _this.until:
-        raise TimeoutError("the server does not answer in time")
+        raise GivenUp("the server fails, or is too busy")

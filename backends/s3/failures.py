@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from botocore import exceptions as told
+from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from backends.errors import Corrupt, Full, NotFound, StorageError, Unavailable
 
-FAILURES = (told.BotoCoreError, told.ClientError, HTTPError, OSError)
+FAILURES = (told.BotoCoreError, told.ClientError, ResponseParserError, HTTPError, OSError)
 """All that a request, or reading its answer's body, can raise."""
 
 _FULL = frozenset(
@@ -26,9 +27,12 @@ _WORDS = {
     "SlowDown": "the server is busy and asks for patience",
     "NoSuchUpload": "the upload was given up meanwhile, by a sweep or by a rule of the bucket",
     "PreconditionFailed": "the object was replaced meanwhile",
-    "PermanentRedirect": "the bucket is in another region: set s3_region",
     "AuthorizationHeaderMalformed": "the bucket is in another region: set s3_region",
 }
+
+
+class GivenUp(OSError):
+    """We end a request ourselves; the text says why."""
 
 
 class Conflict(Unavailable):

@@ -10,7 +10,7 @@ from backends.errors import Corrupt, NotFound, Unavailable
 from backends.s3.client import Client
 
 _log = logging.getLogger(__name__)
-READ_BYTES = 1024 * 1024
+READ_BYTES = 256 * 1024
 RESUME_SECONDS = 15.0
 RESUMES = 8
 """Connections that may break one after the other without a byte, within RESUME_SECONDS."""

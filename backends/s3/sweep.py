@@ -71,7 +71,7 @@ class Sweep:
         doomed = unnamed & condemned
         for data_id in doomed:
             self._client.call("delete_object", Key=self._place.data(data_id))
-        note = "".join(f"{data_id}\n" for data_id in sorted(unnamed - doomed))
+        note = "\n".join([_NOTE, *sorted(unnamed - doomed)])
         self._client.put(self._place.own(_NOTE), note.encode())
         return len(doomed)
 
