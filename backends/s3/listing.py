@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -22,7 +23,7 @@ _PROBES = ("order/a-b/x", "order/a/x")
 class Listed:
     """An object as a listing tells it.
 
-    age  seconds since it was written, by the server's clock
+    age  seconds since it was written, see age_of()
     """
 
     name: str
@@ -38,10 +39,8 @@ def listed(client: Client, prefix: str, after: str = "") -> Iterator[Listed]:
     Raises: Unavailable, in mid-listing too: what ended without it is complete.
     """
     for answer in _pages(client, Prefix=prefix, **({"StartAfter": after} if after else {})):
-        now = clock(answer)
         for one in answer.get("Contents", []):
-            age = now - one["LastModified"].timestamp()
-            yield Listed(one["Key"], one["Size"], one["ETag"], age)
+            yield Listed(one["Key"], one["Size"], one["ETag"], age_of(answer, one["LastModified"]))
 
 
 def listed_entries(client: Client, prefix: str = "", after: str = "") -> Iterator[Listed]:
@@ -90,16 +89,16 @@ def lists_by_bytes(client: Client) -> bool:
     raise Unavailable(f"{client.place}: what was written is not listed")
 
 
-def clock(answer: dict[str, Any]) -> float:
-    """Return the time at which the server answered, by its own clock, in seconds since the epoch.
+def age_of(answer: dict[str, Any], then: datetime) -> float:
+    """Return the seconds since then, by the server's clock when it answered, not by ours.
 
-    Raises: Unavailable if it does not tell.
+    Minus infinity if it does not tell the time: nothing is old there.
     """
-    date = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
     try:
-        return parsedate_to_datetime(date).timestamp()
-    except ValueError as exc:
-        raise Unavailable("the object store does not tell the time") from exc
+        now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
+    except ValueError:
+        return float("-inf")
+    return (now - then).total_seconds()
 
 
 def _pages(client: Client, **asked: Any) -> Iterator[dict[str, Any]]:

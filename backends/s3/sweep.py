@@ -20,7 +20,7 @@ from typing import Any
 from backends.errors import Corrupt, NotFound
 from backends.s3.client import Client
 from backends.s3.entries import POINTER_BYTES, Pointer, decode
-from backends.s3.listing import Listed, clock, listed, listed_entries
+from backends.s3.listing import Listed, age_of, listed, listed_entries
 
 MIN_AGE_SECONDS = 48 * 3600.0
 LOOK_SECONDS = 24 * 3600.0
@@ -53,7 +53,7 @@ class Sweep:
                 "list_multipart_uploads", Prefix=self._place.data(), **position
             )
             for one in answer.get("Uploads", []):
-                if clock(answer) - one["Initiated"].timestamp() >= age:
+                if age_of(answer, one["Initiated"]) >= age:
                     self._abort(one["Key"], one["UploadId"])
                     aborted += 1
             follows = {name: answer.get(f"Next{name}", "") for name in position}

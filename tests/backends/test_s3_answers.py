@@ -175,3 +175,17 @@ def test_our_authorities_win_over_those_of_the_environment(
             ask("").stat("key")
         with pytest.raises(Unavailable):
             ask(str(tmp_path / "missing.pem")).stat("key")
+
+
+def test_a_small_object_is_sent_without_asking_first(server: FaultProxy, bucket: Backend) -> None:
+    server.rule(Rule(lambda exchange: exchange.reply(200, DATED)))
+    put(bucket, "key", b"x")
+    assert [seen.head.get("Expect") for seen in server.seen] == [""]
+
+
+def test_no_checksum_is_appended_to_what_is_sent(server: FaultProxy, bucket: Backend) -> None:
+    """Trailers of checksums: some servers refuse them, others store them in the object."""
+    server.rule(Rule(lambda exchange: exchange.reply(200, DATED)))
+    put(bucket, "key", bytes(100_000))
+    bodies = [(len(seen.body), seen.head.get("Content-Encoding")) for seen in server.seen]
+    assert bodies == [(100_000, ""), (53, "")]
