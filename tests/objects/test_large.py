@@ -142,7 +142,7 @@ def test_an_upload_takes_little_memory(store: ObjectStore, backend: Any) -> None
     )
     grown = int(done.stdout) / 1024
     record(
-        "R-16",
+        "S3",
         f"memory that an upload of 256 MiB takes, {store.name}",
         "at most 64 MB",
         f"{grown:.0f} MB",

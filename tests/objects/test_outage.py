@@ -48,7 +48,7 @@ def test_kills_of_the_object_store_lose_nothing(own: ObjectStore, server: Server
         lost += len(acknowledged.lost(server))
         sums += len(acknowledged)
     record(
-        "R-17",
+        "S3",
         f"MinIO killed and restarted during 4 parallel pushes, {ROUNDS} times",
         "0 acknowledged lost",
         f"{lost} of {sums} acknowledged entries lost",
@@ -66,7 +66,7 @@ def test_kills_of_workers_lose_nothing(server: Server) -> None:
         lost += len(acknowledged.lost(server))
         sums += len(acknowledged)
     record(
-        "R-18",
+        "S3",
         f"kill -9 of a random worker during 4 parallel pushes to MinIO, {KILLS} times",
         "0 acknowledged lost",
         f"{lost} of {sums} acknowledged entries lost",
