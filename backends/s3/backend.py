@@ -43,7 +43,8 @@ class S3:
 
     def __init__(self, client: Client, guard: Callable[[], None]) -> None:
         self._client, self._place, self._guard = client, client.place, guard
-        self._by_bytes: bool | None = None
+        # To find out is to write, so not where nobody knows yet whose the bucket is.
+        self._by_bytes: bool | None = False if guard is anything else None
 
     def stat(self, key: str) -> Entry:
         """See Backend.stat. A link has the time of the link; times are whole seconds."""

@@ -50,7 +50,7 @@ class Sweep:
         aborted, more = 0, True
         while more:
             answer = self._client.call(
-                "list_multipart_uploads", Prefix=self._place.data(), **position
+                "list_multipart_uploads", Prefix=self._place.own(""), **position
             )
             for one in answer.get("Uploads", []):
                 if age_of(answer, one["Initiated"]) >= age:

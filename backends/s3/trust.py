@@ -20,7 +20,7 @@ from backends.s3.multipart import MIN_PART_BYTES, Multipart
 from backends.s3.reader import DataReader
 
 WRITES = 200
-WRITES_SECONDS = 20.0
+WRITES_SECONDS = 10.0
 
 
 def examine(client: Client, other: Client) -> Iterator[CheckResult]:

@@ -39,7 +39,9 @@ def _identity(config: Config, url: str, known: str | None) -> Finding:
         return stop(
             f"the storage cannot be used: {exc}",
             why,
-            "look at what `mount` and `dmesg` say, and at the rights of the directory",
+            f"distserver check-storage {url}"
+            if url.startswith("s3:")
+            else "look at what `mount` and `dmesg` say, and at the rights of the directory",
         )
     if not found and known:
         return stop(
