@@ -41,8 +41,11 @@ def require_reliable(config: Config, backend: Backend, store_id: str) -> None:
         if not result.ok:
             raise Unavailable(f"{result.name}: {result.message}")
         log.info("examined: %s: %s", result.name, result.message)
-    state.mkdir(parents=True, exist_ok=True)
-    note.touch()
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        note.touch()
+    except OSError as exc:
+        log.warning("the next start examines %s again: %s", store_id, exc)
 
 
 def _s3(config: Config) -> S3Options:
