@@ -42,6 +42,9 @@ test-faults: $(READY) $(TOOLS) ## Kill, cut, fill and damage; TEST_COUNTS=full a
 test-upstreams: $(READY) $(TOOLS) ## Each fault of an upstream, with real clients; TEST_COUNTS=full as in acceptance
 	$(PYTEST) tests/upstreams
 
+test-objects: $(READY) $(TOOLS) ## Storages on real object stores: MinIO and SeaweedFS, their faults and outages; TEST_COUNTS=full
+	$(PYTEST) tests/objects
+
 test-links: $(READY) $(TOOLS) ## Bad links, one fetch for many, offline, full or lost storage; TEST_COUNTS=full
 	$(PYTEST) tests/links
 
@@ -58,7 +61,7 @@ install-image: ## Put it where k3s, RKE2 or our import unit take it at boot: IMA
 	install -D -m 644 -t "$(DESTDIR)$(IMAGES)" dist/distserver-$(VERSION)-$(ARCH).tar
 
 acceptance: $(READY) $(TOOLS) ## Every table at full counts; records figures for docs/promises.md
-	TEST_COUNTS=full $(MAKE) test conformance test-clients test-faults test-upstreams test-links test-drills promises
+	TEST_COUNTS=full $(MAKE) test conformance test-clients test-faults test-upstreams test-objects test-links test-drills promises
 
 install-systemd: ## Install as a service: PREFIX, DESTDIR, WHEELS (no network), ENABLE=1; see contrib/systemd
 	bash contrib/systemd/install.sh install

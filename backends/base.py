@@ -226,6 +226,18 @@ class Sweeps(Protocol):
 
 
 @runtime_checkable
+class Redirects(Protocol):
+    """Capability: clients may fetch an entry's bytes from the storage itself."""
+
+    def redirect_url(self, key: str, seconds: int) -> str | None:
+        """Return a URL that gives the entry's bytes to whoever has it, for so long.
+
+        None if that is not set up, or not worth it for this entry.
+        Raises: NotFound, Unavailable, InvalidKey.
+        """
+
+
+@runtime_checkable
 class Guarded(Protocol):
     """Capability: a storage that can be mistaken for another asks for its identity at every verb.
 

@@ -11,9 +11,11 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, runtime_checkable
 
 from backends.base import Backend, HasSpace, Revises
-from backends.errors import NotFound, RangeInvalid, StorageError
+from backends.errors import NotFound, RangeInvalid, StorageError, Unavailable
 from backends.helpers import put, read_all
 
 LARGE_BYTES = 3 * 1024 * 1024 + 1
@@ -29,11 +31,24 @@ class CheckResult:
     """One sentence of the contract, and whether this storage keeps it.
 
     message   what was seen, in words for the operator
+    answered  whether the storage could be asked; if not, nothing is proved against it
     """
 
     name: str
     ok: bool
     message: str
+    answered: bool = True
+
+
+@runtime_checkable
+class Examines(Protocol):
+    """Capability: a storage made by others, which can examine what its kind may do wrong."""
+
+    def examine(self) -> Iterator[CheckResult]:
+        """Yield a result for each thing; leave nothing behind.
+
+        After one that failed, and was answered, every verb raises Unavailable.
+        """
 
 
 class BrokenPromise(Exception):
@@ -59,17 +74,21 @@ def check_storage(backend: Backend, other: Backend | None = None) -> Iterator[Ch
     trial = Trial(backend, other or backend, f"gc/check-{uuid.uuid4()}/")
     try:
         for name, check in CHECKS.items():
-            yield _run(name, check, trial)
+            yield run_check(name, partial(check, trial))
     finally:
-        cleaned = _run("clean up", _clean, trial)
+        cleaned = run_check("clean up", partial(_clean, trial))
     yield cleaned
+    if isinstance(backend, Examines):
+        yield from backend.examine()
 
 
-def _run(name: str, check: Callable[[Trial], str], trial: Trial) -> CheckResult:
+def run_check(name: str, check: Callable[[], str]) -> CheckResult:
+    """Return what a check saw, or why it failed."""
     try:
-        return CheckResult(name, True, check(trial))
+        return CheckResult(name, True, check())
     except (StorageError, BrokenPromise, TimeoutError) as exc:
-        return CheckResult(name, False, f"{type(exc).__name__}: {exc}")
+        answered = not isinstance(exc, Unavailable | TimeoutError)
+        return CheckResult(name, False, f"{type(exc).__name__}: {exc}", answered)
 
 
 def _demand(kept: bool, otherwise: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flask import Flask
 
-from backends import Backend, initialise, open_backend, store_ids, within
+from backends import Backend, initialise, store_ids, within
 from backends.base import Guarded, Watched
 from backends.errors import StorageError, Unavailable
 from backends.identity import require
@@ -28,6 +28,7 @@ from distserver.proxy.upstream.mode import Mode
 from distserver.registry import Registry, janitor, local_registry
 from distserver.registry.content import Alarm, Content, no_alarm
 from distserver.registry.hot import Facts, HotContent, Recall, Tier, recalling
+from distserver.storage import open_configured, require_reliable
 
 log = logging.getLogger(__name__)
 
@@ -111,20 +112,23 @@ def open_registry(config: Config) -> Registry:
 def open_storage(config: Config) -> Backend:
     """Open the configured storage, bound to the id that the configuration or the state remembers.
 
-    The first id met is remembered, so that another storage under the same path is noticed.
+    The first id met is remembered, so that another storage under the same path is noticed; and a
+    storage that is met for the first time is examined.
     """
     expected = config.storage_id or remembered_id(config)
     backend = _open(config, expected)
-    if expected is None:
-        try:
+    try:
+        if expected is None:
             ids = store_ids(backend)
-        except StorageError as exc:
-            log.warning("the storage cannot be used yet: %s", exc)
-            return backend
-        if ids:
-            remember_id(config, min(ids))
-            return _open(config, min(ids))
-        log.warning("%s is not initialised: `distserver init` does it, once", config.storage[0])
+            if not ids:
+                log.warning("%s is not initialised: `distserver init` does it", config.storage[0])
+                return backend
+            expected = min(ids)
+            remember_id(config, expected)
+            backend = _open(config, expected)
+        require_reliable(config, backend, expected)
+    except StorageError as exc:
+        log.warning("the storage cannot be used yet: %s", exc)
     return backend
 
 
@@ -143,6 +147,7 @@ def initialise_storage(config: Config) -> str:
         _make_directory(Path(config.storage[0]))
     found = initialise(backend)
     remember_id(config, found)
+    require_reliable(config, backend, found)
     return found
 
 
@@ -195,8 +200,7 @@ def _hot(config: Config, backend: Backend, alarm: Alarm = no_alarm) -> Recall:
 
 
 def _open(config: Config, expected: str | None) -> Backend:
-    reserve = None if config.reserve_bytes < 0 else config.reserve_bytes
-    return open_backend(config.storage[0], expected_id=expected, reserve_bytes=reserve)
+    return open_configured(config, config.storage[0], expected)
 
 
 def _access(config: Config) -> Access:

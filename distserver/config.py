@@ -97,6 +97,19 @@ class Config:
     reserve_bytes: int = key(
         -1, "free space that pushes leave alone; -1 = the larger of 1 GiB and 2 %"
     )
+    s3_endpoint: str = key("", "URL of an object store, for storages s3://…; empty = AWS")
+    s3_region: str = key("", "its region; empty = as the usual AWS variables and files say")
+    s3_ca_file: str = key(
+        "", "PEM file of the authorities to trust there; empty = AWS_CA_BUNDLE, else the system's"
+    )
+    s3_path_style: bool | None = key(
+        None, "the bucket in the path, not in the host; unset = if there is an s3_endpoint"
+    )
+    s3_redirect_endpoint: str = key(
+        "",
+        "URL under which clients reach the object store: pulls of blobs from 1 MiB on are sent"
+        " there by signed links, unverified; empty = all goes through us",
+    )
     manifest_cache_bytes: int = key(64 << 20, "memory for manifests, bytes a worker")
     upload_expiry_seconds: int = key(86400, "an upload without progress is given up after this")
     stall_timeout_seconds: int = key(60, "a connection that neither takes nor gives a byte is cut")
@@ -266,7 +279,14 @@ def _check(config: Config) -> None:
     if wrong := [text for text in config.platforms if text.count("/") not in (1, 2)]:
         raise ConfigError(f"platforms: {wrong[0]!r} is not os/architecture[/variant]")
     _check_ttls("tag_ttl_seconds", config.tag_ttl_seconds)
+    _check_endpoints(config)
     parse_listen(config.listen)
+
+
+def _check_endpoints(config: Config) -> None:
+    for name in ("s3_endpoint", "s3_redirect_endpoint"):
+        if (url := getattr(config, name)) and not _is_base_url(url):
+            raise ConfigError(f"{name} is https://HOST or http://HOST, without a user")
 
 
 def parse_listen(listen: str) -> tuple[str, int]:

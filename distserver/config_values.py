@@ -55,6 +55,7 @@ _READERS: dict[Any, tuple[Callable[[Any], Any], str]] = {
     int: (_integer, "a whole number"),
     int | None: (_integer, "a whole number"),
     bool: (_boolean, "true or false"),
+    bool | None: (_boolean, "true or false"),
     tuple[str, ...]: (_texts, "a list of texts"),
     Mapping[str, int]: (_integers, "a table of whole numbers"),
 }

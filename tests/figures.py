@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -19,6 +20,8 @@ def record(promise: str, experiment: str, aim: str, figure: str) -> None:
     figure      what came out
     """
     DIRECTORY.mkdir(exist_ok=True)
+    if "TEST_STORAGES" in os.environ:
+        experiment += ", on an object store"
     row = {"promise": promise, "experiment": experiment, "aim": aim, "figure": figure}
     slug = re.sub(r"[^a-z0-9]+", "-", f"{promise} {experiment}".lower())[:120]
     (DIRECTORY / f"{slug}.json").write_text(json.dumps({**row, "commit": _commit()}) + "\n")

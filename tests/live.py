@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import signal
@@ -127,7 +128,7 @@ def start_server(
     command = [
         *(*before, sys.executable, "-m", "distserver", "serve", "--init"),
         *("--listen", f"127.0.0.1:{port}"),
-        *("--storage", str(storage or directory / "storage")),
+        *("--storage", _storage(storage or directory / "storage")),
         *("--state", str(directory / "state"), *arguments),
     ]
     log = directory / "server.log"
@@ -183,6 +184,14 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
+
+
+def _storage(where: Path | str) -> str:
+    """URL of a storage; with TEST_STORAGES, such as s3://bucket, a path means a prefix in there."""
+    base = os.environ.get("TEST_STORAGES")
+    if base and isinstance(where, Path):
+        return f"{base}/{hashlib.sha256(bytes(where)).hexdigest()[:32]}"
+    return str(where)
 
 
 def _listening(process: subprocess.Popen[bytes], log: Path, offset: int) -> re.Match[str] | None:

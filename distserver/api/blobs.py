@@ -12,6 +12,10 @@ from distserver.oci.errors import BlobUnknown
 from distserver.oci.names import parse_name
 from distserver.oci.ranges import ByteRange, etag_matches, if_range_matches, parse_range
 
+REDIRECT_BYTES = 1 << 20
+"""Below this a redirect costs a client more than it spares us."""
+REDIRECT_SECONDS = 900
+
 
 @blueprint.get("/v2/<name:name>/blobs/<digest>")
 def get_blob(name: str, digest: str) -> Response:
@@ -23,6 +27,8 @@ def get_blob(name: str, digest: str) -> Response:
     found, headers = registry().blobs.find(name, parsed), _headers(parsed)
     if etag_matches(request.headers.get("If-None-Match"), str(parsed)):
         return empty(304, headers)
+    if elsewhere := _elsewhere(parsed, found.size):
+        return empty(307, {"Location": elsewhere, "Content-Length": "0"})
     wanted = _wanted_range(parsed, found.size)
     if wanted is None:
         return stream(found.open(0, found.size), found.size, 200, headers)
@@ -39,6 +45,16 @@ def delete_blob(name: str, digest: str) -> Response:
     require_deletes()
     registry().blobs.delete(name, parsed)
     return empty(202, {"Content-Length": "0"})
+
+
+def _elsewhere(digest: Digest, size: int) -> str | None:
+    """Where the client fetches a large blob itself, if that is set up.
+
+    Not for a mirror's clients (`?ns=`): they take a redirect that fails for the mirror's failure.
+    """
+    if size < REDIRECT_BYTES or request.environ.get("distserver.namespace"):
+        return None
+    return registry().redirect_url(digest, REDIRECT_SECONDS)
 
 
 def _head(name: str, digest: Digest) -> Response:

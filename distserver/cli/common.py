@@ -30,7 +30,10 @@ def configured(*flags: str) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         @click.option("--config", "file", metavar="FILE", help="TOML file with the configuration.")
         @click.option(
-            "--storage", multiple=True, metavar="URL", help="Where content is kept: a path."
+            "--storage",
+            multiple=True,
+            metavar="URL",
+            help="Where content is kept: a path, or s3://BUCKET[/PREFIX].",
         )
         @click.option("--state", metavar="DIR", help="This node's own state; safe to delete.")
         @wraps(command)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from typing import Any
 
 import click
 
-from backends import open_backend, unguarded
+from backends import unguarded
 from backends.check import check_storage as run_checks
 from distserver import app
 from distserver.cli.common import configured, plain_errors
-from distserver.config import Config, Loaded, UpstreamConfig
+from distserver.config import Config, Loaded, UpstreamConfig, load
+from distserver.storage import open_configured
 
 
 @click.command()
@@ -31,7 +33,8 @@ def init(loaded: Loaded) -> None:
 
 @click.command("check-storage")
 @click.argument("url")
-def check_storage(url: str) -> None:
+@click.option("--config", "file", metavar="FILE", help="TOML file with the configuration.")
+def check_storage(url: str, file: str | None) -> None:
     """Try on URL all that the registry relies on.
 
     Writes under a name of its own: a storage can be checked in use, and before its `init`.
@@ -39,14 +42,16 @@ def check_storage(url: str) -> None:
 
     \b
     distserver check-storage /mnt/nfs
+    distserver check-storage s3://registry --config /etc/distserver/config.toml
     """
     with plain_errors():
+        config = load(file, os.environ).config
         try:
-            backend = unguarded(open_backend(url))
+            backend, other = (unguarded(open_configured(config, url)) for _ in range(2))
         except ValueError as exc:
             raise click.UsageError(str(exc)) from exc
         failed = 0
-        for result in run_checks(backend):
+        for result in run_checks(backend, other):
             failed += not result.ok
             click.echo(f"{'ok  ' if result.ok else 'FAIL'} {result.name}: {result.message}")
     if failed:

@@ -59,7 +59,10 @@ def _full(upstream: Upstream, name: str) -> str:
 
 
 class Namespaces:
-    """WSGI middleware: rewrites the path to the name here, so that nothing behind it sees `ns`."""
+    """WSGI middleware: rewrites the path to the name here, so that nothing behind it sees `ns`.
+
+    environ["distserver.namespace"] = what `ns` said, None if it was not given.
+    """
 
     def __init__(self, app: WsgiApp, upstreams: Upstreams, names: Iterable[str]) -> None:
         self._app = app
@@ -74,6 +77,7 @@ class Namespaces:
         query = environ.get("QUERY_STRING", "")
         pairs = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
         ns = next((value for key, value in reversed(pairs) if key == "ns"), None) or None
+        environ["distserver.namespace"] = ns
         here = partial(self._name_here, environ.get("HTTP_HOST", "").lower(), ns)
         try:
             environ["PATH_INFO"] = f"/v2/{here(match['name'])}/{match['rest']}"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from backends import Backend
-from backends.base import HasSpace
-from backends.errors import Full
+from backends.base import HasSpace, Redirects
+from backends.errors import Full, NotFound
+from distserver.oci.digests import Digest
+from distserver.registry import layout
 from distserver.registry.blobs import Blobs
 from distserver.registry.catalog import Catalog
 from distserver.registry.content import Alarm, Content, no_alarm
@@ -35,6 +37,19 @@ class Registry:
         """Refuse what would fill the storage, before a byte is taken. Raises: Full, Unavailable."""
         if isinstance(self.backend, HasSpace) and (space := self.backend.space()).full:
             raise Full(f"only {space.free_bytes >> 20} MiB are free, the rest is a reserve")
+
+    def redirect_url(self, digest: Digest, seconds: int) -> str | None:
+        """Return where clients get stored content from the storage itself, unverified, for so long.
+
+        None if that is not set up, or the content is not stored. Rights were looked at before.
+        Raises: Unavailable.
+        """
+        if not isinstance(self.backend, Redirects):
+            return None
+        try:
+            return self.backend.redirect_url(layout.blob(digest), seconds)
+        except NotFound:
+            return None
 
 
 def local_registry(

@@ -29,9 +29,10 @@ http {{
 _DISTRIBUTION = """\
 version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
-storage: {{filesystem: {{rootdirectory: {root}}}, cache: {{blobdescriptor: inmemory}}}}
+storage: {{{storage}, cache: {{blobdescriptor: inmemory}}}}
 http: {{addr: "127.0.0.1:{port}"}}
 """
+_FILES = "filesystem: {{rootdirectory: {root}}}"
 _PROXY = """proxy: {{remoteurl: "{upstream}"}}\n"""
 
 
@@ -75,9 +76,9 @@ class Peer:
 
 
 @contextmanager
-def ours(directory: Path) -> Iterator[Peer]:
-    """Run our server with one worker."""
-    server = start_server(directory, "--workers", "1")
+def ours(directory: Path, storage: str | None = None) -> Iterator[Peer]:
+    """Run our server with one worker, with its storage in the directory or at a URL."""
+    server = start_server(directory, "--workers", "1", storage=storage)
     try:
         yield Peer("distserver", server.port, server.pid)
     finally:
@@ -115,6 +116,13 @@ def docker_registry(
 
 
 @contextmanager
+def over(program: str, directory: Path, storage: str) -> Iterator[Peer]:
+    """Run a distribution of any version over a storage, as its configuration spells it."""
+    with _distribution(program, directory, "", START_SECONDS, storage) as (pid, port):
+        yield Peer(program, port, pid)
+
+
+@contextmanager
 def run_nginx(directory: Path, more: str = "") -> Iterator[Peer]:
     """Run nginx over directory/root; more = directives of its server."""
     root = directory / "root"
@@ -130,13 +138,14 @@ def run_nginx(directory: Path, more: str = "") -> Iterator[Peer]:
 
 @contextmanager
 def _distribution(
-    program: str, directory: Path, upstream: str, patience: float
+    program: str, directory: Path, upstream: str, patience: float, storage: str = ""
 ) -> Iterator[tuple[int, int]]:
     directory.mkdir(parents=True, exist_ok=True)
     port = _free_port()
     config = directory / "config.yml"
     proxy = _PROXY.format(upstream=upstream) if upstream else ""
-    config.write_text(_DISTRIBUTION.format(port=port, root=directory / "root") + proxy)
+    storage = storage or _FILES.format(root=directory / "root")
+    config.write_text(_DISTRIBUTION.format(port=port, storage=storage) + proxy)
     with _running([program, "serve", str(config)], port, patience, directory) as pid:
         yield pid, port
 
@@ -145,6 +154,7 @@ def _distribution(
 def _running(command: list[str], port: int, patience: float, directory: Path) -> Iterator[int]:
     # Version 3 else sends a trace of each request to a collector; its image says none, too.
     environ = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
+    environ.pop("AWS_CA_BUNDLE", None)  # version 2 takes no other transport beside it
     with (directory / "log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environ)
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.bench.asking import Asked
 from tests.bench.fanout import CLIENT_COUNT, FanOut, Found
-from tests.bench.held import PEERS, Samples
+from tests.bench.held import Samples
 from tests.bench.outage import Outage
 from tests.figures import record
 
@@ -41,10 +41,14 @@ class Table:
             record("Speed", experiment, aim, figure)
 
 
-def held_table(units: dict[str, str], samples: Samples) -> Table:
-    """Median, spread (CPU us a request, CPU s a GB; p99) of each peer, then ratios to ours."""
-    others = [peer for peer in PEERS if peer != OURS]
-    lines = [["scenario", *PEERS, *(f"ours/{peer}" for peer in others)]]
+def held_table(units: dict[str, str], samples: Samples, where: str = "") -> Table:
+    """Median, spread (CPU us a request, CPU s a GB; p99) of each peer, then ratios to ours.
+
+    where  what all scenarios are about, if it is not files
+    """
+    names = list(dict.fromkeys(peer for peers in samples.values() for peer in peers))
+    others = [peer for peer in names if peer != OURS]
+    lines = [["scenario", *names, *(f"ours/{peer}" for peer in others)]]
     rows: Rows = []
     figures: list[Figure] = []
     for name, peers in samples.items():
@@ -52,10 +56,12 @@ def held_table(units: dict[str, str], samples: Samples) -> Table:
         cells = {peer: _cell(units[name], of) for peer, of in row["peers"].items()}
         ratios = {peer: f"{ratio:.2f}x" for peer, ratio in row["ratios"].items()}
         rows.append(row)
-        by_peer = [cells.get(peer, "-") for peer in PEERS]
+        by_peer = [cells.get(peer, "-") for peer in names]
         lines.append([name, *by_peer, *(ratios.get(peer, "-") for peer in others)])
         words = ", ".join(f"{ratio:.2f} x {peer}" for peer, ratio in row["ratios"].items())
-        figures.append((name, "reported; more than 1 x is better", f"{cells[OURS]}; {words}"))
+        figures.append(
+            (name + where, "reported; more than 1 x is better", f"{cells[OURS]}; {words}")
+        )
     return Table(lines, rows, figures)
 
 

@@ -20,15 +20,17 @@ from pathlib import Path
 from tests.bench.fanout import fan_out
 from tests.bench.held import held
 from tests.bench.hot import hot, hot_table
+from tests.bench.objects import on_objects
 from tests.bench.outage import outages
 from tests.bench.report import Table, fan_out_table, held_table, outage_table
 from tests.bench.scenarios import QUICK, Sizes
 
 RESULTS = Path(__file__).parent.parent.parent / "build" / "bench"
-PROGRAMS = ("nginx", "registry", "docker-registry", "wrk")
+PROGRAMS = ("nginx", "registry", "docker-registry", "wrk", "minio")
 PARTS: dict[str, Callable[[Path, Sizes], Table]] = {
     "held": lambda scratch, sizes: held_table(*held(scratch, sizes)),
     "hot": lambda scratch, sizes: hot_table(*hot(scratch, sizes)),
+    "objects": lambda scratch, sizes: held_table(*on_objects(scratch, sizes), ", to MinIO"),
     "fan-out": lambda scratch, sizes: fan_out_table(fan_out(scratch, sizes), sizes.fanned >> 20),
     "outage": lambda scratch, sizes: outage_table(outages(scratch, sizes)),
 }

@@ -139,6 +139,12 @@ def scenarios(image: Image, sizes: Sizes) -> list[Scenario]:
     for name, streams, size in (("large", 1, sizes.large), ("streamed", 8, sizes.streamed)):
         title = f"blob {size >> 20} MB, {streams} stream{'s' if streams > 1 else ''}"
         found.append(Scenario(title, "GB", partial(_pull, _blob(image, name), streams, size)))
+    return found + pushes(sizes)
+
+
+def pushes(sizes: Sizes) -> list[Scenario]:
+    """Return the scenarios that push large blobs, of content that is new."""
+    found = []
     for clients in (1, 4):
         for chunked in (False, True):
             title = f"push {sizes.pushed >> 20} MB {'chunked' if chunked else 'whole'}, {clients}"

@@ -22,6 +22,7 @@ tools=( # directory below .tools, package of the command, its module's version
     "bin oras.land/oras/cmd/oras v1.3.6"
     "bin github.com/regclient/regclient/cmd/regctl v0.11.7"
     "bin github.com/distribution/distribution/v3/cmd/registry v3.1.2"
+    "bin github.com/minio/minio v0.0.0-20260212201848-7aac2a2c5b7c" # the last one, archived since
     "bin helm.sh/helm/v3/cmd/helm v3.22.0"
     # Beside Debian's own containerd, which most tests drive.
     "containerd2/bin github.com/containerd/containerd/v2/cmd/containerd v2.2.9"

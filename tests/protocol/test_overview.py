@@ -34,6 +34,7 @@ def pull(server: Server) -> None:
         assert answer.status_code == 200
 
 
+@pytest.mark.files
 def test_metrics_of_all_workers(tmp_path: Path, start: Callable[..., Server]) -> None:
     with scripted(upstream) as up:
         server = start(None, "--workers", "2", "--config", table(tmp_path, up.url))
@@ -126,6 +127,7 @@ def test_what_a_killed_server_left_in_memory_goes_with_the_next(
         again.kill()
 
 
+@pytest.mark.files
 def test_the_page_tells_what_an_operator_asks(tmp_path: Path, start: Callable[..., Server]) -> None:
     with scripted(upstream) as up:
         server = start(None, "--workers", "2", "--config", table(tmp_path, up.url))
@@ -141,6 +143,7 @@ def test_the_page_tells_what_an_operator_asks(tmp_path: Path, start: Callable[..
         assert told in answer.text
 
 
+@pytest.mark.files
 def test_the_page_is_there_while_the_storage_is_not(start: Callable[..., Server]) -> None:
     server = start()
     server.storage.rename(server.storage.with_name("elsewhere"))

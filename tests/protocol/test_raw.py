@@ -161,6 +161,7 @@ def test_PY_05_paths_are_never_joined(server: Server, path: str) -> None:
     assert b'"errors"' in answer
 
 
+@pytest.mark.files
 def test_a_storage_that_is_missing_comes_back(
     start: Callable[..., Server], name: str, tmp_path: Path
 ) -> None:

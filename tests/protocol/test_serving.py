@@ -7,6 +7,8 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.live import Server, wait_for
 from tests.protocol.images import Repository, sha256
 from tests.protocol.raw import connected, read_all, request, status
@@ -16,6 +18,7 @@ IDLE = 2
 """What the loop of an idle worker waits for: its port, and its own threads."""
 
 
+@pytest.mark.files
 def test_healthz_asks_nothing_and_readyz_names_the_storage(server: Server) -> None:
     assert server.request("GET", "/healthz").json() == {"status": "ok"}
     state = server.request("GET", "/readyz").json()
@@ -41,6 +44,7 @@ def test_a_pull_outlives_sigterm(start: Callable[..., Server], name: str) -> Non
     assert server.process.wait(20) == 0
 
 
+@pytest.mark.files
 def test_a_push_outlives_sigterm(start: Callable[..., Server], name: str) -> None:
     """What was begun is taken and acknowledged."""
     server = start(None, "--workers", "1")

@@ -165,6 +165,7 @@ def test_BU_18_cancel(repo: Repository) -> None:
         assert (answer.status_code, code(answer)) == (404, "BLOB_UPLOAD_UNKNOWN")
 
 
+@pytest.mark.files
 def test_BU_19_unfinished_sessions_expire(
     start: Callable[..., Server], name: str, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from distserver.config import Config, ConfigError, is_loopback, load, parse_listen
 from distserver.server.settings import settings
+from distserver.storage import open_configured
 
 
 def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
@@ -26,6 +27,16 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> N
     ]
 
 
+def test_an_object_store_is_asked_as_the_keys_say() -> None:
+    environ = {"DISTSERVER_S3_ENDPOINT": "http://minio:9000", "DISTSERVER_S3_PATH_STYLE": "false"}
+    config = load(None, environ, {"storage": ["s3://registry/a"]}).config
+    assert config.storage == ("s3://registry/a",)
+    assert (config.s3_endpoint, config.s3_path_style) == ("http://minio:9000", False)
+    assert Config().s3_path_style is None
+    with pytest.raises(ConfigError, match="give s3://BUCKET"):
+        open_configured(config, "s3://")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -38,6 +49,9 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> N
         ("THREADS", "0"),
         ("RESERVE_BYTES", "-2"),
         ("ALLOW_ANONYMOUS_PUSH", "maybe"),
+        ("S3_PATH_STYLE", "maybe"),
+        ("S3_ENDPOINT", "minio:9000"),
+        ("S3_REDIRECT_ENDPOINT", "https://user:secret@minio"),
         ("ALLOW_ANONYMOUS_PUSH", "True"),
         ("LOG_FORMAT", "xml"),
         ("LISTEN", "5000"),

@@ -6,12 +6,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from backends import Backend, open_backend, store_ids
+from backends import Backend, store_ids
 from backends.base import HasSpace
 from backends.errors import StorageError
 from distserver.config import Config
 from distserver.nodes.doctor.facts import Facts
 from distserver.nodes.doctor.findings import Finding, ok, stop, warn
+from distserver.storage import open_configured
 
 NEARLY_FULL_BYTES = 1 << 30
 KUBELET_PERCENT = 85
@@ -27,18 +28,20 @@ RUNTIME_DISKS = (
 def identity(facts: Facts) -> Iterator[Finding]:
     """Whether the storage is there and is the one that it was."""
     for url in facts.config.storage:
-        yield _identity(url, facts.known_id)
+        yield _identity(facts.config, url, facts.known_id)
 
 
-def _identity(url: str, known: str | None) -> Finding:
+def _identity(config: Config, url: str, known: str | None) -> Finding:
     why = "nothing that was preloaded can be pulled"
     try:
-        found = store_ids(open_backend(url))
+        found = store_ids(open_configured(config, url))
     except StorageError as exc:
         return stop(
             f"the storage cannot be used: {exc}",
             why,
-            "look at what `mount` and `dmesg` say, and at the rights of the directory",
+            f"distserver check-storage {url}"
+            if url.startswith("s3:")
+            else "look at what `mount` and `dmesg` say, and at the rights of the directory",
         )
     if not found and known:
         return stop(
@@ -95,11 +98,7 @@ def disks(facts: Facts) -> Iterator[Finding]:
 
 def opened(url: str, facts: Facts) -> Backend:
     """Open a storage as the server does, but remember nothing."""
-    return open_backend(url, expected_id=facts.known_id, reserve_bytes=_reserve(facts.config))
-
-
-def _reserve(config: Config) -> int | None:
-    return None if config.reserve_bytes < 0 else config.reserve_bytes
+    return open_configured(facts.config, url, facts.known_id)
 
 
 def state_disk(facts: Facts) -> Iterator[Finding]:

@@ -1,0 +1,56 @@
+"""Object stores that live as long as the run, and storages of a test's own on each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backends import Backend, initialise, open_backend
+from tests.backends.conftest import Reopen
+from tests.objects.servers import CREDENTIALS, SERVERS, ObjectStore
+
+FILES = {"files", "fake", "root"}
+"""Fixtures of tests that are the file system's own, though in modules that we share."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    items[:] = [
+        item
+        for item in items
+        if here not in item.path.parents or not FILES & set(getattr(item, "fixturenames", ()))
+    ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def credentials() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="session", params=sorted(SERVERS))
+def store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, credentials: None
+) -> Iterator[ObjectStore]:
+    """Each kind of server in turn, for all tests of a run."""
+    store = SERVERS[request.param](tmp_path_factory.mktemp(request.param))
+    yield store
+    store.kill()
+
+
+@pytest.fixture
+def reopen(store: ObjectStore) -> Reopen:
+    """Return a handle of one storage, with connections of its own at each call."""
+    url = store.url()
+    initialise(open_backend(url))
+    return lambda: open_backend(url)
+
+
+@pytest.fixture
+def backend(reopen: Reopen) -> Backend:
+    """One handle of that storage."""
+    return reopen()
