@@ -188,6 +188,33 @@ class Sweeps(Protocol):
 
 
 @runtime_checkable
+class Proves(Protocol):
+    """Capability: of an entry named by its digest, only proved bytes are returned, else Corrupt."""
+
+    def scrub(self, key: str) -> int:
+        """Read every copy of an entry; replace damaged and missing ones from good ones.
+
+        Returns: how many were damaged. Raises: Unavailable.
+        """
+
+
+@runtime_checkable
+class Tends(Protocol):
+    """Capability: there is work to do in the background."""
+
+    def tend(self) -> None:
+        """Do some of it, for about a second. Called every few seconds. Raises: StorageError."""
+
+
+@runtime_checkable
+class Forms(Protocol):
+    """Capability: a storage made of storages gives itself and them their identities."""
+
+    def form(self) -> str:
+        """Return its id; give it one first if it has none. Raises: Unavailable, Full."""
+
+
+@runtime_checkable
 class Guarded(Protocol):
     """Capability: a storage that can be mistaken for another asks for its identity at every verb.
 

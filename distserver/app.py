@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from flask import Flask
@@ -79,7 +80,8 @@ def open_proxied(config: Config, mode: Mode, metrics: Metrics) -> Proxied:
     """Open the registry that a server works with: what it lacks comes from the upstreams."""
     connect = connector(config, mode, metrics)
     alarm = metrics.corrupt.labels(config.storage[0]).inc
-    held = local_registry(open_storage(config), config.manifest_cache_bytes, lambda _: alarm())
+    storage = open_storage(config, lambda part: metrics.corrupt.labels(part).inc())
+    held = local_registry(storage, config.manifest_cache_bytes, lambda _: alarm())
     return proxied(held, upstreams_of(config), connect, config, mode, metrics)
 
 
@@ -93,13 +95,15 @@ def open_registry(config: Config) -> Registry:
     return local_registry(open_storage(config), config.manifest_cache_bytes)
 
 
-def open_storage(config: Config) -> Backend:
+def open_storage(config: Config, damaged: Callable[[str], None] = lambda _: None) -> Backend:
     """Open the configured storage, bound to the id that the configuration or the state remembers.
 
     The first id met is remembered, so that another storage under the same path is noticed.
+
+    damaged  told of the URL of a replica, for each damaged copy that is found
     """
     expected = config.storage_id or remembered_id(config)
-    backend = _open(config, expected)
+    backend = _open(config, expected, damaged)
     if expected is None:
         try:
             ids = store_ids(backend)
@@ -108,7 +112,7 @@ def open_storage(config: Config) -> Backend:
             return backend
         if ids:
             remember_id(config, min(ids))
-            return _open(config, min(ids))
+            return _open(config, min(ids), damaged)
         log.warning("%s is not initialised: `distserver init` does it, once", config.storage[0])
     return backend
 
@@ -120,12 +124,13 @@ def initialise_storage(config: Config) -> str:
     id is known already: then a storage that is missing, empty or another is one not mounted.
     Raises: StorageError.
     """
-    backend = _open(config, None)
     known = config.storage_id or remembered_id(config)
+    backend = _open(config, known if len(config.storage) > 1 else None)
     if known and isinstance(backend, Guarded):
         return require(known, store_ids(backend), config.storage[0])
-    if config.storage[0].startswith("/"):
-        _make_directory(Path(config.storage[0]))
+    for place in config.storage:
+        if place.startswith("/"):
+            _make_directory(Path(place))
     found = initialise(backend)
     remember_id(config, found)
     return found
@@ -158,9 +163,17 @@ def _make_directory(path: Path) -> None:
         raise Unavailable(f"{path}: {exc.strerror}") from exc
 
 
-def _open(config: Config, expected: str | None) -> Backend:
+def _open(
+    config: Config, expected: str | None, damaged: Callable[[str], None] = lambda _: None
+) -> Backend:
     reserve = None if config.reserve_bytes < 0 else config.reserve_bytes
-    return open_backend(config.storage[0], expected_id=expected, reserve_bytes=reserve)
+    return open_backend(
+        *config.storage,
+        expected_id=expected,
+        reserve_bytes=reserve,
+        degraded_ack=bool(config.degraded_ack),
+        damaged=damaged,
+    )
 
 
 def _access(config: Config) -> Access:

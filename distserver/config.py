@@ -77,7 +77,12 @@ class Config:
     """All that can be set. Units are in the names."""
 
     listen: str = key("127.0.0.1:5000", "address and port to serve on; port 0 = any free one")
-    storage: tuple[str, ...] = key((DEFAULT_STORAGE,), "where content is kept: a path or a URL")
+    storage: tuple[str, ...] = key(
+        (DEFAULT_STORAGE,), "where content is kept: a path or a URL; several are a replica set"
+    )
+    degraded_ack: int = key(
+        0, "1 = of two replicas, one is enough to acknowledge a push; 0 = a majority"
+    )
     state: str = key(
         "/var/lib/distserver/state", "directory of this node's own state; safe to delete"
     )
@@ -239,8 +244,7 @@ def _check(config: Config) -> None:
         raise ConfigError("log_format is plain or json")
     if config.mode not in ("online", "prefer-cache", "offline"):
         raise ConfigError("mode is online, prefer-cache or offline")
-    if len(config.storage) != 1:
-        raise ConfigError("storage names one place; replica sets are not there yet")
+    _check_storage(config.storage, config.degraded_ack)
     for name in (
         "threads",
         "stall_timeout_seconds",
@@ -257,6 +261,13 @@ def _check(config: Config) -> None:
         raise ConfigError(f"platforms: {wrong[0]!r} is not os/architecture[/variant]")
     _check_ttls("tag_ttl_seconds", config.tag_ttl_seconds)
     parse_listen(config.listen)
+
+
+def _check_storage(storage: tuple[str, ...], degraded_ack: int) -> None:
+    if not storage or len(set(storage)) != len(storage):
+        raise ConfigError("storage names one place, or several different ones")
+    if degraded_ack not in (0, 1) or (degraded_ack and len(storage) != 2):
+        raise ConfigError("degraded_ack is 0, or 1 with two places in storage")
 
 
 def parse_listen(listen: str) -> tuple[str, int]:

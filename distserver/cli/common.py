@@ -29,7 +29,10 @@ def configured(*flags: str) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         @click.option("--config", "file", metavar="FILE", help="TOML file with the configuration.")
         @click.option(
-            "--storage", multiple=True, metavar="URL", help="Where content is kept: a path."
+            "--storage",
+            multiple=True,
+            metavar="URL",
+            help="Where content is kept: a path; given several times, a replica set.",
         )
         @click.option("--state", metavar="DIR", help="This node's own state; safe to delete.")
         @functools.wraps(command)
@@ -51,7 +54,7 @@ def require_owner(config: Config) -> None:
 
     Raises: ClickException.
     """
-    for place in (config.storage[0], config.state):
+    for place in (*config.storage, config.state):
         path = Path(place)
         owner = path.stat().st_uid if path.exists() else 0
         if owner and os.geteuid() == 0:

@@ -10,19 +10,20 @@ import hashlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from cachetools import LRUCache
 
 from backends import Backend, put, read_all
-from backends.base import Adopts, HasSpace, Reader, Writer
+from backends.base import Adopts, HasSpace, Proves, Reader, Writer
 from backends.errors import Corrupt, Full, NotFound, Unavailable
 from distserver.oci.digests import Digest, new_hash
 from distserver.oci.errors import DigestInvalid
 from distserver.registry import layout, verified
 from distserver.registry.damaged import Damaged
-from distserver.registry.verified import CHUNK_BYTES, ChunkVerifier, WholeVerifier
+from distserver.registry.verified import CHUNK_BYTES, ChunkVerifier, ProvedReader, WholeVerifier
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +115,7 @@ class Content:
 
     def __init__(self, backend: Backend, alarm: Callable[[Digest], None] = lambda _: None) -> None:
         self._backend, self._alarm = backend, alarm
+        self._proves = isinstance(backend, Proves)
         self._damaged = Damaged(backend)
         self._intact: LRUCache[Identity, bool] = LRUCache(maxsize=100_000)
         self._lock = threading.Lock()
@@ -208,7 +210,8 @@ class Content:
 
     def read(self, digest: Digest, limit: int) -> bytes:
         """Return all bytes, verified. Raises: NotFound, Unavailable, Corrupt (also: over limit)."""
-        data = read_all(self._backend, layout.blob(digest), limit)
+        with self._alarmed(digest):
+            data = read_all(self._backend, layout.blob(digest), limit)
         if Digest.of(data, digest.algorithm) != digest:
             raise self.corrupt(digest)
         return data
@@ -220,7 +223,10 @@ class Content:
         Raises: NotFound, RangeInvalid, Unavailable, Corrupt.
         Blocks on: opening, and reading the first chunk when the file was not verified before.
         """
-        reader = self._backend.open(layout.blob(digest), start, stop)
+        with self._alarmed(digest):
+            reader = self._backend.open(layout.blob(digest), start, stop)
+        if self._proves:
+            return ProvedReader(reader, digest, self.corrupt)
         identity = _identity(reader)
         if identity and self._is_intact(identity):
             return reader
@@ -254,7 +260,7 @@ class Content:
 
     def verify(self, digest: Digest) -> int:
         """Read all of it and compare; return its size. Raises: NotFound, Unavailable, Corrupt."""
-        with self._backend.open(layout.blob(digest)) as reader:
+        with self._alarmed(digest), self._backend.open(layout.blob(digest)) as reader:
             found = new_hash(digest.algorithm)
             while data := reader.read(READ_BYTES):
                 found.update(data)
@@ -273,6 +279,16 @@ class Content:
         self._alarm(digest)
         self._damaged.mark(digest)
         return Corrupt(str(digest))
+
+    @contextmanager
+    def _alarmed(self, digest: Digest) -> Iterator[None]:
+        """Raise the alarm where a storage that proves what it returns has no good copy."""
+        try:
+            yield
+        except Corrupt as exc:
+            if self._proves:
+                raise self.corrupt(digest) from exc
+            raise
 
     def _is_intact(self, identity: Identity) -> bool:
         with self._lock:

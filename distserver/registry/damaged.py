@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 
 from backends import Backend, put, read_all
-from backends.errors import NotFound, StorageError
+from backends.base import Proves
+from backends.errors import Incomplete, NotFound, StorageError
 from distserver.oci.digests import Digest
 from distserver.registry import layout
 from distserver.registry.cache import ValidatedCache
@@ -33,7 +34,7 @@ class Damaged:
         if key not in self._cache.get("marks", (layout.DAMAGED,), self._load):
             return False
         try:
-            return read_all(self._backend, key, MAX_MARK_BYTES) == self._stamp(digest)
+            return self._speaks_of(read_all(self._backend, key, MAX_MARK_BYTES), digest)
         except NotFound:
             return False
 
@@ -50,7 +51,27 @@ class Damaged:
             self._backend.delete(layout.damaged(digest))
 
     def _load(self) -> frozenset[str]:
-        return frozenset(self._backend.keys(layout.DAMAGED))
+        marks = set()
+        try:
+            for key in self._backend.keys(layout.DAMAGED):
+                marks.add(key)
+        except Incomplete as exc:
+            # The bytes are verified in any case: a mark only saves the reading.
+            log.debug("not all marks of damage are known: %s", exc)
+        return frozenset(marks)
+
+    def _speaks_of(self, mark: bytes, digest: Digest) -> bool:
+        """Whether a mark speaks of what is stored now.
+
+        The time of an entry with several copies is that of the youngest that answered.
+        """
+        stamp = self._stamp(digest)
+        if not isinstance(self._backend, Proves):
+            return mark == stamp
+        try:
+            return float(mark) >= float(stamp)
+        except ValueError:
+            return False
 
     def _stamp(self, digest: Digest) -> bytes:
         return repr(self._backend.stat(layout.blob(digest)).modified).encode()

@@ -9,7 +9,7 @@ import time
 from itertools import groupby
 
 from backends import Backend
-from backends.base import Sweeps
+from backends.base import Sweeps, Tends
 from backends.errors import NotFound, StorageError
 from distserver.registry import layout
 from distserver.registry.catalog import upload_repositories
@@ -18,6 +18,8 @@ from distserver.registry.uploads import Uploads
 log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 3600.0
+TEND_SECONDS = 4.0
+"""Pause between two stretches of a storage's own work in the background."""
 
 
 def sweep(backend: Backend, uploads: Uploads, max_age_seconds: float) -> int:
@@ -36,7 +38,12 @@ def sweep(backend: Backend, uploads: Uploads, max_age_seconds: float) -> int:
 
 
 def start(backend: Backend, uploads: Uploads, max_age_seconds: float) -> threading.Thread:
-    """Sweep every hour, or as often as uploads expire if that is sooner. Call it after fork."""
+    """Sweep every hour, or as often as uploads expire if that is sooner. Call it after fork.
+
+    Beside it a storage does what it has to do by itself (capability Tends).
+    """
+    if isinstance(backend, Tends):
+        threading.Thread(target=_tend, args=(backend,), name="tender", daemon=True).start()
     interval = min(INTERVAL_SECONDS, max_age_seconds)
 
     def run() -> None:
@@ -55,6 +62,15 @@ def start(backend: Backend, uploads: Uploads, max_age_seconds: float) -> threadi
     thread = threading.Thread(target=run, name="janitor", daemon=True)
     thread.start()
     return thread
+
+
+def _tend(backend: Tends) -> None:
+    while True:
+        time.sleep(TEND_SECONDS)
+        try:
+            backend.tend()
+        except StorageError as exc:
+            log.warning("the storage's own work is put off: %s", exc)
 
 
 def _expired(backend: Backend, name: str, max_age_seconds: float) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from backends import read_all
+from backends.base import Proves
 from backends.errors import Corrupt, NotFound
 from distserver.oci.digests import Digest
 from distserver.oci.errors import DigestInvalid, ManifestInvalid, ManifestUnknown
@@ -85,6 +86,8 @@ def _image(name: str, digest: Digest, found: Iterable[str]) -> Image:
 
 def _check(registry: Registry, key: str, digest: Digest) -> Checked:
     hashes = Hashes(digest.algorithm)
+    if isinstance(registry.backend, Proves):
+        registry.backend.scrub(key)
     try:
         with registry.backend.open(key) as reader:
             while data := reader.read(READ_BYTES):

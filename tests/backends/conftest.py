@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backends import Backend, Filesystem, Memory, initialise
+from backends import Backend, Filesystem, Memory, initialise, open_backend
 from tests.backends.fake_os import FakeOs
 
 Reopen = Callable[[], Backend]
@@ -25,7 +25,16 @@ def _filesystem(tmp_path: Path) -> Reopen:
     return lambda: Filesystem(root, reserve_bytes=0, reserve_inodes=0)
 
 
-BACKENDS = {"memory": _memory, "filesystem": _filesystem}
+def _replica(tmp_path: Path) -> Reopen:
+    roots = [tmp_path / name for name in ("a", "b", "c")]
+    for root in roots:
+        root.mkdir()
+    urls = [str(root) for root in roots]
+    initialise(open_backend(*urls))
+    return lambda: open_backend(*urls, reserve_bytes=0)
+
+
+BACKENDS = {"memory": _memory, "filesystem": _filesystem, "replica": _replica}
 
 
 @pytest.fixture(params=sorted(BACKENDS))

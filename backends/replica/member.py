@@ -1,0 +1,85 @@
+"""One member of a set: a storage of its own, known by its identity, called by its own threads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import TypeVar
+
+from backends.base import Backend
+from backends.errors import StorageError, Unavailable
+from backends.replica.lane import Lane
+
+T = TypeVar("T")
+READ_SECONDS = 1.0
+"""First answer of a read."""
+WRITE_SECONDS = 10.0
+_WEIGHT = 0.2
+_FAILED_SECONDS = 1.0
+
+Opener = Callable[[str | None], Backend]
+"""Opens the storage of a member; takes the id that it must have, None = any."""
+Admit = Callable[["Member"], str]
+"""Returns the id of a member that may take part. Raises: Unavailable."""
+
+
+class Member:
+    """A storage at a place, once it has shown that it is a member.
+
+    name  its URL, for people
+    open  makes the storage
+    """
+
+    def __init__(self, name: str, open_: Opener, admit: Admit) -> None:
+        self.name, self.open = name, open_
+        self.id: str | None = None
+        self.latency = 0.0
+        self._admit = admit
+        self._backend: Backend | None = None
+        self._reads, self._writes = Lane(name), Lane(name)
+
+    def ask(self, call: Callable[[Backend], T], seconds: float = READ_SECONDS) -> Future[T]:
+        """Read in a thread; what goes wrong is in the future. How long it took is remembered."""
+        return self._reads.submit(partial(self._timed, call), seconds)
+
+    def tell(self, call: Callable[[Backend], T], seconds: float = WRITE_SECONDS) -> Future[T]:
+        """Write in a thread; what goes wrong is in the future."""
+        return self._writes.submit(lambda: call(self.backend()), seconds)
+
+    def backend(self) -> Backend:
+        """Return the storage, which is then bound to its id. Only for threads of this member.
+
+        Raises: Unavailable.
+        """
+        backend = self._backend
+        if backend is None:
+            self.id = self._admit(self)
+            self._backend = backend = self.open(self.id)
+        return backend
+
+    def forget(self) -> None:
+        """Ask it who it is before it is used again."""
+        self._backend = None
+
+    def _timed(self, call: Callable[[Backend], T]) -> T:
+        began = time.monotonic()
+        try:
+            result = call(self.backend())
+        except Unavailable:
+            self._took(_FAILED_SECONDS)
+            raise
+        except StorageError:
+            self._took(time.monotonic() - began)
+            raise
+        self._took(time.monotonic() - began)
+        return result
+
+    def _took(self, seconds: float) -> None:
+        self.latency += _WEIGHT * (seconds - self.latency)
+
+
+def by_latency(members: list[Member]) -> list[Member]:
+    """Return members, those that answered fastest lately first."""
+    return sorted(members, key=lambda member: member.latency)

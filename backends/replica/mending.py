@@ -1,0 +1,120 @@
+"""Makes the copy of one member what it should be, from the copies of the others."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+
+from backends.base import Backend, Entry, Reader, Writer
+from backends.errors import NotFound, StorageError, Unavailable
+from backends.replica.asking import answer_of
+from backends.replica.content import Content, content_of
+from backends.replica.member import READ_SECONDS, WRITE_SECONDS, Member, T
+from backends.replica.opening import Opening, hash_copy
+from backends.replica.reading import Copy
+from backends.replica.writing import SetWriter
+
+log = logging.getLogger(__name__)
+_READ_BYTES = 1 << 20
+QUARANTINE = "trash/damaged/"
+"""Where a damaged copy is kept, on its member, once a good one has taken its place."""
+
+
+class Mending:
+    """Copies entries between members.
+
+    damaged  told of the name of a member, for each copy of it that was found damaged
+    """
+
+    def __init__(self, opening: Opening, damaged: Callable[[str], None]) -> None:
+        self._opening, self._damaged = opening, damaged
+
+    def copy(self, key: str, member: Member) -> None:
+        """Write an entry to a member, as the others have it.
+
+        Raises: NotFound (they have it no more), Unavailable, Full, Corrupt (no good copy).
+        """
+        self._copy(key, member, lambda: None)
+
+    def copy_if_absent(self, key: str, member: Member) -> None:
+        """Write an entry to a member that lacks it. Raises: as copy."""
+        if _entry(member, key) is None:
+            self.copy(key, member)
+
+    def mend(self, key: str, member: Member) -> bool:
+        """Look at a member's copy of content; write a missing one, replace a damaged one.
+
+        A damaged copy stays where it is as long as there is no good one to take its place.
+        Returns: whether the copy was damaged. Raises: as copy.
+        """
+        content = content_of(key)
+        entry = _entry(member, key)
+        if entry is None:
+            self.copy(key, member)
+        elif content and not self._is_good(content, member, entry.size):
+            log.error("%s: %s is damaged", member.name, key)
+            self._damaged(member.name)
+            self._copy(key, member, lambda: _quarantine(content, member))
+            log.warning("%s: %s is mended from another replica", member.name, key)
+            return True
+        return False
+
+    def _is_good(self, content: Content, member: Member, size: int) -> bool:
+        """Whether a copy is what its digest says. Raises: Unavailable if that cannot be told."""
+        result = hash_copy(Copy(member, content.key, size), content)
+        if isinstance(result, Unavailable):
+            raise result
+        return isinstance(result, bytes)
+
+    def _copy(self, key: str, member: Member, before: Callable[[], None]) -> None:
+        with self._opening.open(key, (0, None), without=member) as reader:
+            copy(reader, key, SetWriter([member], lambda _: True, 1, lambda *_: None), before)
+
+
+def copy(
+    reader: Reader, key: str, writer: Writer, before: Callable[[], None] = lambda: None
+) -> None:
+    """Write all that a reader gives under a key.
+
+    before  called when all bytes are there, before they get their name
+    """
+    with writer:
+        while data := reader.read(_READ_BYTES):
+            writer.write(data)
+        before()
+        writer.commit(key)
+
+
+def done_by(member: Member, call: Callable[[Backend], T]) -> T:
+    """Let one member write, within the deadline. Raises: StorageError."""
+    future = member.tell(call)
+    try:
+        future.exception(WRITE_SECONDS)
+    except TimeoutError as exc:
+        raise Unavailable(f"{member.name} does not answer") from exc
+    answer = answer_of(future)
+    if isinstance(answer, StorageError):
+        raise answer
+    return answer
+
+
+def _entry(member: Member, key: str) -> Entry | None:
+    """What a member has under a key. Raises: Unavailable."""
+    future = member.ask(lambda backend: backend.stat(key))
+    try:
+        future.exception(READ_SECONDS)
+    except TimeoutError as exc:
+        raise Unavailable(f"{member.name} does not answer") from exc
+    answer = answer_of(future)
+    if isinstance(answer, NotFound):
+        return None
+    if isinstance(answer, StorageError):
+        raise answer
+    return answer
+
+
+def _quarantine(content: Content, member: Member) -> None:
+    """Keep the damaged bytes, in case somebody can make use of them."""
+    name = f"{content.algorithm}-{content.digest}-{secrets.token_hex(4)}"
+    done_by(member, lambda backend: backend.link(content.key, QUARANTINE + name))

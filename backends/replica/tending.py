@@ -1,0 +1,87 @@
+"""What a set does in the background: mends copies, works off hints, looks through everything."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Iterator
+from functools import partial
+
+from backends.errors import Corrupt, Full, NotFound, StorageError, Unavailable
+from backends.replica.hints import ALL, PREFIX, Hints
+from backends.replica.lane import Lane
+from backends.replica.member import Member
+from backends.replica.mending import Mending
+from backends.replica.repair import Looked, Repair, Round
+from backends.replica.roster import Roster
+
+log = logging.getLogger(__name__)
+SLICE_SECONDS = 1.0
+"""Work at a stretch: with a pause of a few seconds after it, a fifth of a thread at most."""
+ROUND_SECONDS = 86400.0
+_MEND_SECONDS = 600.0
+
+
+class Tending:
+    """The background work of one process; others may do the same work, to no harm."""
+
+    def __init__(self, roster: Roster, mending: Mending, hints: Hints) -> None:
+        self._roster, self._mending, self._hints = roster, mending, hints
+        self._lane = Lane("mending", threads=1)
+        self._suspects: dict[tuple[str, Member], None] = {}
+        self._steps: Iterator[Looked] = iter(())
+        self._round = Round()
+        self._next_round = time.monotonic() + random.uniform(0, ROUND_SECONDS)  # noqa: S311
+
+    def suspect(self, key: str, member: Member) -> None:
+        """Look at a copy of content soon, and mend it. Never waits."""
+        if (key, member) not in self._suspects:
+            self._suspects[key, member] = None
+            self._lane.submit(partial(self._mend, key, member), _MEND_SECONDS)
+
+    def scrub(self, key: str) -> int:
+        """Look at the copies of all members that can be reached; see Proves.scrub."""
+        return sum(self._mend(key, member) for member in self._roster.counting)
+
+    def tend(self) -> None:
+        """Do what there is to do, for about a second."""
+        until = time.monotonic() + SLICE_SECONDS
+        self._roster.refresh()
+        for member in self._roster.written:
+            self._catch_up(member)
+        if time.monotonic() >= self._next_round:
+            self._begin_round()
+        while time.monotonic() < until:
+            if next(self._steps, None) is None:
+                break
+
+    def _catch_up(self, member: Member) -> None:
+        try:
+            if self._hints.drain(member):
+                self._next_round = min(self._next_round, time.monotonic())
+        except (Unavailable, Full) as exc:
+            log.debug("%s does not catch up yet: %s", member.name, exc)
+
+    def _begin_round(self) -> None:
+        self._next_round = time.monotonic() + ROUND_SECONDS
+        self._steps = self._look(Repair(self._roster, self._mending))
+
+    def _look(self, repair: Repair) -> Iterator[Looked]:
+        result = Round()
+        yield from repair.look(result)
+        log.info("replicas compared: %d keys, %d copies written", result.keys, result.copied)
+        if result.whole:
+            for member in self._roster.written:
+                self._hints.drop(f"{PREFIX}{member.id}/{ALL}")
+
+    def _mend(self, key: str, member: Member) -> bool:
+        try:
+            return self._mending.mend(key, member)
+        except (NotFound, Corrupt) as exc:
+            log.error("no replica has a good copy of %s: %s", key, exc)
+        except StorageError as exc:
+            log.warning("%s: %s is not mended now: %s", member.name, key, exc)
+        finally:
+            self._suspects.pop((key, member), None)
+        return False
