@@ -23,7 +23,7 @@ from distserver.oci.digests import Digest, new_hash
 from distserver.oci.errors import DigestInvalid
 from distserver.registry import layout, verified
 from distserver.registry.damaged import Damaged
-from distserver.registry.verified import CHUNK_BYTES, ChunkVerifier, ProvedReader, WholeVerifier
+from distserver.registry.verified import CHUNK_BYTES, ChunkVerifier, Identity, WholeVerifier
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +32,6 @@ MAX_CHUNK_HASH_BYTES = 64 << 20
 """Chunk hashes of a 2 TiB entry; a longer list is refused rather than read."""
 
 _WORTH_A_THREAD = 128 << 10
-
-Identity = tuple[int, int, int, int]
 
 
 @functools.cache
@@ -226,8 +224,8 @@ class Content:
         with self._alarmed(digest):
             reader = self._backend.open(layout.blob(digest), start, stop)
         if self._proves:
-            return ProvedReader(reader, digest, self.corrupt)
-        identity = _identity(reader)
+            return verified.ProvedReader(reader, digest, self.corrupt)
+        identity = verified.identity_of(reader)
         if identity and self._is_intact(identity):
             return reader
         if start == 0 and stop in (None, reader.size):
@@ -266,7 +264,7 @@ class Content:
                 found.update(data)
             if found.hexdigest() != digest.hex:
                 raise self.corrupt(digest)
-            self._remember(_identity(reader))
+            self._remember(verified.identity_of(reader))
             return reader.size
 
     def proved(self, digest: Digest) -> None:
@@ -298,17 +296,3 @@ class Content:
         if identity:
             with self._lock:
                 self._intact[identity] = True
-
-
-def _identity(reader: Reader) -> Identity | None:
-    """Tell one version of a local file from every other; None where there is no file to ask."""
-    fileno = getattr(reader, "fileno", None)
-    if fileno is None:
-        return None
-    try:
-        status = os.fstat(fileno())
-    except OSError as exc:
-        # Without an identity the content is verified now, and again next time.
-        log.warning("a stored file does not tell its identity: %s", exc)
-        return None
-    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size

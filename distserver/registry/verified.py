@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 CHUNK_BYTES = 1 << 20
 HOLD_BACK_BYTES = 64 << 10
 """The end of a body that is not sent before the digest of the whole is proved."""
+
+Identity = tuple[int, int, int, int]
 
 
 class _Wrapper:
@@ -174,3 +177,17 @@ def closing_on_error(reader: Reader, make: Callable[[], Reader]) -> Reader:
     except StorageError:
         reader.close()
         raise
+
+
+def identity_of(reader: Reader) -> Identity | None:
+    """Tell one version of a local file from every other; None where there is no file to ask."""
+    fileno = getattr(reader, "fileno", None)
+    if fileno is None:
+        return None
+    try:
+        status = os.fstat(fileno())
+    except OSError as exc:
+        # Without an identity the content is verified now, and again next time.
+        log.warning("a stored file does not tell its identity: %s", exc)
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size

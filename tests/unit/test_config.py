@@ -44,7 +44,8 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> N
         ("LISTEN", "a:99999"),
         ("LISTEN", "a:٣"),
         ("TLS_CERT", "/x"),
-        ("STORAGE", "/a,/b"),
+        ("STORAGE", "/a,/b,/a"),
+        ("DEGRADED_ACK", "1"),
         ("NO_SUCH_KEY", "1"),
     ],
 )
