@@ -199,6 +199,14 @@ class Proves(Protocol):
 
 
 @runtime_checkable
+class HasParts(Protocol):
+    """Capability: the storage is made of several, any of which may be away."""
+
+    def parts(self) -> dict[str, str]:
+        """Return the URL of each and what is wrong with it, "" = nothing. Blocks: a second."""
+
+
+@runtime_checkable
 class Tends(Protocol):
     """Capability: there is work to do in the background."""
 

@@ -46,7 +46,7 @@ class Member:
 
     def tell(self, call: Callable[[Backend], T], seconds: float = WRITE_SECONDS) -> Future[T]:
         """Write in a thread; what goes wrong is in the future."""
-        return self._writes.submit(lambda: call(self.backend()), seconds)
+        return self._writes.submit(partial(self._known, call), seconds)
 
     def backend(self) -> Backend:
         """Return the storage, which is then bound to its id. Only for threads of this member.
@@ -59,14 +59,18 @@ class Member:
             self._backend = backend = self.open(self.id)
         return backend
 
-    def forget(self) -> None:
-        """Ask it who it is before it is used again."""
-        self._backend = None
+    def _known(self, call: Callable[[Backend], T]) -> T:
+        """Call; a storage that was away shows again who it is before it is used."""
+        try:
+            return call(self.backend())
+        except Unavailable:
+            self._backend = None
+            raise
 
     def _timed(self, call: Callable[[Backend], T]) -> T:
         began = time.monotonic()
         try:
-            result = call(self.backend())
+            result = self._known(call)
         except Unavailable:
             self._took(_FAILED_SECONDS)
             raise

@@ -129,7 +129,7 @@ def hash_copy(copy: Copy, content: Content) -> bytes | StorageError:
     finally:
         copy.close()
     if whole.hexdigest() != content.digest:
-        return Corrupt(f"{copy.member.name}: {copy.key} is damaged")
+        return Corrupt(f"{copy.key} is damaged")
     return b"".join(hashes)
 
 

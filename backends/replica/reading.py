@@ -152,7 +152,7 @@ class SetReader:
                 self._copies.sort(key=lambda other: other is not copy)
                 return answer
             if isinstance(answer, bytes):
-                answer = Corrupt(f"{copy.member.name}: chunk {index} of {copy.key} is damaged")
+                answer = Corrupt(f"chunk {index} of {copy.key} is damaged")
             copy.error = answer
             if isinstance(answer, Corrupt | NotFound):
                 self._bad(copy.member)

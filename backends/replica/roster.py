@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
 
@@ -10,10 +11,13 @@ from backends.errors import Corrupt, NotFound, StorageError, Unavailable
 from backends.helpers import read_all
 from backends.identity import MARKER_BYTES, known_ids, unguarded
 from backends.replica.asking import ask, words
+from backends.replica.beats import Beats, beats_of, own_beat
 from backends.replica.content import PRIVATE
 from backends.replica.marker import Marker, parse
 from backends.replica.member import Member, Opener, by_latency
 from backends.replica.quorum import Quorum, quorum_of
+
+log = logging.getLogger(__name__)
 
 
 class Roster:
@@ -23,6 +27,8 @@ class Roster:
     expected_id    id of the set; None = the first one met, and that one from then on
     degraded_ack   see quorum_of
     No locks, so that a fork at any moment is harmless.
+
+    set_back       id of a member that forgot what it had -> the number it had reached (beats)
     """
 
     def __init__(
@@ -32,6 +38,8 @@ class Roster:
         self.expected_id, self._degraded_ack = expected_id, degraded_ack
         self._seen: dict[int, Marker] = {}
         self._places: dict[str, Member] = {}
+        self._problems: dict[str, str] = {}
+        self.set_back: dict[str, int] = {}
         self._asked = time.monotonic()
 
     @property
@@ -42,7 +50,7 @@ class Roster:
         """
         if not self._seen:
             self._meet()
-        if time.monotonic() - self._asked > FRESH_SECONDS:
+        elif time.monotonic() - self._asked > FRESH_SECONDS:
             self.refresh()
         return self._seen[max(self._seen)]
 
@@ -72,33 +80,66 @@ class Roster:
 
     def counts(self, member: Member) -> bool:
         """Whether the answer of a member counts."""
-        return member.id in self.marker.members
+        return member.id in self.marker.members and member.id not in self.set_back
+
+    def problems(self) -> dict[str, str]:
+        """Return name -> why it is not used, of those that are not, as of the last refresh."""
+        return dict(self._problems)
+
+    def learn(self, marker: Marker) -> None:
+        """Take note of a list; that of the highest generation is in force."""
+        self._seen.setdefault(marker.generation, marker)
 
     def refresh(self) -> None:
-        """Ask all members for their list; one of a later generation is in force then."""
+        """Ask all members for their list and their beats."""
         self._asked = time.monotonic()
-        for _, answer in ask(self.all, markers_of):
-            for marker in answer if isinstance(answer, list) else []:
-                if marker.set_id == self.expected_id:
-                    self._seen.setdefault(marker.generation, marker)
-
-    def _meet(self) -> None:
-        problems = {}
-        for member, answer in ask(self.all, lambda backend: None):
+        problems = {member.name: "no answer in time" for member in self.all}
+        beats: dict[Member, Beats] = {}
+        for member, answer in ask(self.all, _told):
             if isinstance(answer, StorageError):
                 problems[member.name] = str(answer)
+                continue
+            del problems[member.name]
+            beats[member] = answer[1]
+            for marker in answer[0]:
+                if marker.set_id == self.expected_id:
+                    self.learn(marker)
+        self._problems = problems
+        self._compare(beats)
+
+    def _compare(self, beats: dict[Member, Beats]) -> None:
+        """Find members that were set back: they show less than others have seen of them."""
+        for member, shown in beats.items():
+            known = max((b.known.get(member.id or "", 0) for b in beats.values()), default=0)
+            # Both were asked at once: what rose in between is asked for again.
+            if shown.own >= known or self._has_reached(member, known):
+                self.set_back.pop(member.id or "", None)
+            elif member.id and member.id not in self.set_back:
+                log.error("%s was set back: it does not count until it is compared", member.name)
+                self.set_back[member.id] = known
+        for member in beats:
+            if member.id in self.set_back:
+                self._problems[member.name] = "it was set back: it counts again once it is compared"
+
+    def _has_reached(self, member: Member, number: int) -> bool:
+        return any(
+            isinstance(answer, int) and answer >= number for _, answer in ask([member], own_beat)
+        )
+
+    def _meet(self) -> None:
+        self.refresh()
         if not self._seen:
-            raise Unavailable(words(problems))
+            raise Unavailable(words(self._problems))
 
     def _admit(self, member: Member) -> str:
         """Return the id of a member. Raises: Unavailable in words that say why it is refused."""
         marker = marker_at(member)
         self._require_set(marker)
-        self._seen.setdefault(marker.generation, marker)
+        self.learn(marker)
         now = self._seen[max(self._seen)]
         if marker.member not in (*now.members, *now.joining):
             raise Unavailable("it is no member of the set any more: `distserver replica join`")
-        if member.id not in (None, marker.member):
+        if member.id in now.members and marker.member not in (member.id, *now.joining):
             raise Unavailable("another member of the set is mounted here")
         if self._places.setdefault(marker.member, member) is not member:
             raise Unavailable("it is the same storage as another one of the list")
@@ -123,6 +164,10 @@ def marker_at(member: Member) -> Marker:
 
 FRESH_SECONDS = 10.0
 """How old a view of the list may be."""
+
+
+def _told(backend: Backend) -> tuple[list[Marker], Beats]:
+    return markers_of(backend), beats_of(backend)
 
 
 def markers_of(backend: Backend) -> list[Marker]:

@@ -16,8 +16,10 @@ from backends.replica.forming import form
 from backends.replica.hints import COPY, DELETE, Hints
 from backends.replica.listing import Listing
 from backends.replica.member import READ_SECONDS, WRITE_SECONDS, Member, Opener
+from backends.replica.membership import Membership
 from backends.replica.mending import Mending, copy
 from backends.replica.opening import Opening
+from backends.replica.repair import Repair
 from backends.replica.roster import Roster
 from backends.replica.sight import look
 from backends.replica.telling import Told
@@ -52,9 +54,13 @@ class ReplicaSet:
     ) -> None:
         self.roster = Roster(openers, expected_id, degraded_ack)
         self.opening = Opening(self.roster, self._is_bad, self._has_learned)
-        self.mending = Mending(self.opening, damaged)
+        # What mends suspects nobody: two damaged copies would suspect each other for ever.
+        quiet = Opening(self.roster, _nobody, self._has_learned)
+        self.mending = Mending(quiet, damaged)
         self.hints = Hints(self.roster, self.opening, self.mending)
-        self._tending = Tending(self.roster, self.mending, self.hints)
+        self.repair = Repair(self.roster, self.mending)
+        self.membership = Membership(self.roster, self.repair)
+        self._tending = Tending(self.roster, self.mending, self.hints, self.repair)
 
     def stat(self, key: str) -> Entry:
         """See Backend.stat. The time is that of the youngest copy among those that answered."""
@@ -132,9 +138,19 @@ class ReplicaSet:
         """See Forms.form."""
         return form(self.roster.all, self.roster.expected_id)
 
+    def parts(self) -> dict[str, str]:
+        """See HasParts.parts."""
+        self.roster.refresh()
+        problems = self.roster.problems()
+        return {member.name: problems.get(member.name, "") for member in self.roster.all}
+
     def tend(self) -> None:
         """See Tends.tend."""
         self._tending.tend()
+
+    def compared(self) -> None:
+        """Take note that a round of repair found, or made, all members equal."""
+        self._tending.compared()
 
     def scrub(self, key: str) -> int:
         """See Proves.scrub."""

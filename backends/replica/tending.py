@@ -8,11 +8,13 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
+from backends.base import Backend
 from backends.errors import Corrupt, Full, NotFound, StorageError, Unavailable
+from backends.replica import beats
 from backends.replica.hints import ALL, PREFIX, Hints
 from backends.replica.lane import Lane
 from backends.replica.member import Member
-from backends.replica.mending import Mending
+from backends.replica.mending import Mending, done_by
 from backends.replica.repair import Looked, Repair, Round
 from backends.replica.roster import Roster
 
@@ -20,18 +22,21 @@ log = logging.getLogger(__name__)
 SLICE_SECONDS = 1.0
 """Work at a stretch: with a pause of a few seconds after it, a fifth of a thread at most."""
 ROUND_SECONDS = 86400.0
+BEAT_SECONDS = 60.0
 _MEND_SECONDS = 600.0
 
 
 class Tending:
     """The background work of one process; others may do the same work, to no harm."""
 
-    def __init__(self, roster: Roster, mending: Mending, hints: Hints) -> None:
+    def __init__(self, roster: Roster, mending: Mending, hints: Hints, repair: Repair) -> None:
         self._roster, self._mending, self._hints = roster, mending, hints
+        self._repair = repair
         self._lane = Lane("mending", threads=1)
         self._suspects: dict[tuple[str, Member], None] = {}
         self._steps: Iterator[Looked] = iter(())
         self._round = Round()
+        self._next_beat = time.monotonic()
         self._next_round = time.monotonic() + random.uniform(0, ROUND_SECONDS)  # noqa: S311
 
     def suspect(self, key: str, member: Member) -> None:
@@ -50,11 +55,15 @@ class Tending:
         self._roster.refresh()
         for member in self._roster.written:
             self._catch_up(member)
-        if time.monotonic() >= self._next_round:
-            self._begin_round()
+        if time.monotonic() >= self._next_beat:
+            self._beat()
+        if self._roster.set_back:
+            self._next_round = min(self._next_round, time.monotonic())
         while time.monotonic() < until:
             if next(self._steps, None) is None:
-                break
+                if time.monotonic() < self._next_round:
+                    break
+                self._begin_round()
 
     def _catch_up(self, member: Member) -> None:
         try:
@@ -65,15 +74,40 @@ class Tending:
 
     def _begin_round(self) -> None:
         self._next_round = time.monotonic() + ROUND_SECONDS
-        self._steps = self._look(Repair(self._roster, self._mending))
+        self._steps = self._look()
 
-    def _look(self, repair: Repair) -> Iterator[Looked]:
+    def _look(self) -> Iterator[Looked]:
         result = Round()
-        yield from repair.look(result)
+        yield from self._repair.look(result)
         log.info("replicas compared: %d keys, %d copies written", result.keys, result.copied)
         if result.whole:
-            for member in self._roster.written:
-                self._hints.drop(f"{PREFIX}{member.id}/{ALL}")
+            self.compared()
+
+    def compared(self) -> None:
+        """All members have everything now: also those that count only from now on."""
+        for member in self._roster.written:
+            self._hints.drop(f"{PREFIX}{member.id}/{ALL}")
+        for id_ in list(self._roster.set_back):
+            self._raise(id_, self._roster.set_back[id_])
+        self._roster.refresh()
+
+    def _beat(self) -> None:
+        """Let each member reach a new number, and the others know of it (see beats)."""
+        self._next_beat = time.monotonic() + BEAT_SECONDS
+        for member in self._roster.counting:
+            if member.id and self._roster.counts(member):
+                self._raise(member.id, 0)
+
+    def _raise(self, id_: str, at_least: int) -> None:
+        """Raise the number of a member; a member that is away is left as it is."""
+        (member,) = [m for m in self._roster.all if m.id == id_]
+        try:
+            number = done_by(member, lambda backend: _rise(backend, at_least))
+            for other in self._roster.counting:
+                if other is not member and self._roster.counts(other):
+                    done_by(other, lambda backend: beats.note(backend, id_, number))
+        except StorageError as exc:
+            log.debug("%s keeps its number: %s", member.name, exc)
 
     def _mend(self, key: str, member: Member) -> bool:
         try:
@@ -85,3 +119,9 @@ class Tending:
         finally:
             self._suspects.pop((key, member), None)
         return False
+
+
+def _rise(backend: Backend, at_least: int) -> int:
+    number = max(at_least, beats.own_beat(backend)) + 1
+    beats.raise_own(backend, number)
+    return number

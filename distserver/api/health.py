@@ -8,7 +8,7 @@ import time
 from flask import Response, current_app, request
 
 from backends import Backend
-from backends.base import HasSpace
+from backends.base import HasParts, HasSpace
 from backends.errors import StorageError
 from distserver.api.base import blueprint
 from distserver.api.responses import document
@@ -28,6 +28,7 @@ class Probe:
         self.reached_once = False
         self.problem: str | None = "not asked yet"
         self.free_bytes: int | None = None
+        self.parts: dict[str, str] = {}
 
     def refresh(self) -> None:
         """Ask again if the answer is older than a second; wait half a second at most."""
@@ -45,6 +46,8 @@ class Probe:
 
     def _ask(self) -> None:
         try:
+            if isinstance(self._backend, HasParts):
+                self.parts = self._backend.parts()
             next(self._backend.keys("_store/"), None)
             if isinstance(self._backend, HasSpace):
                 self.free_bytes = self._backend.space().free_bytes
@@ -77,6 +80,7 @@ def readyz() -> Response:
             "ok": probe.problem is None,
             "problem": probe.problem,
             "free_bytes": probe.free_bytes,
+            **({"replicas": probe.parts} if probe.parts else {}),
         },
     }
     return document(state, status=200 if ready else 503)

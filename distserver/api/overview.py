@@ -73,6 +73,7 @@ def _now() -> Iterator[Metric]:
     status: Status = current_app.extensions["distserver.status"]
     part, probe = current_app.extensions["distserver.config"].storage[0], _probe()
     up, free = {part: not probe.problem}, {part: probe.free_bytes or 0}
+    up.update({name: not problem for name, problem in probe.parts.items()})
     yield gauge("storage_up", "Whether the storage answers", "part", up)
     if probe.free_bytes is not None:
         yield gauge("storage_free_bytes", "Free bytes of the storage", "part", free)

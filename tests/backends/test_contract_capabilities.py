@@ -14,6 +14,7 @@ from backends.base import (
     Adopts,
     Forms,
     Guarded,
+    HasParts,
     HasSpace,
     LocalPath,
     Proves,
@@ -28,7 +29,7 @@ _T = TypeVar("_T")
 OFFERED = {
     "memory": set[type](),
     "filesystem": {Adopts, Revises, LocalPath, HasSpace, Sweeps, Guarded},
-    "replica": {HasSpace, Sweeps, Proves, Tends, Forms},
+    "replica": {HasSpace, HasParts, Sweeps, Proves, Tends, Forms},
 }
 EVERY = set[type]().union(*OFFERED.values())
 

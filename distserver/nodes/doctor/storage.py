@@ -62,7 +62,7 @@ def room(facts: Facts) -> Iterator[Finding]:
     """Whether the storage takes more."""
     for url in facts.config.storage:
         try:
-            backend = opened(url, facts)
+            backend = opened(facts, url)
             space = backend.space() if isinstance(backend, HasSpace) else None
         except StorageError:
             continue  # identity says why
@@ -93,9 +93,9 @@ def disks(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def opened(url: str, facts: Facts) -> Backend:
+def opened(facts: Facts, *urls: str) -> Backend:
     """Open a storage as the server does, but remember nothing."""
-    return open_backend(url, expected_id=facts.known_id, reserve_bytes=_reserve(facts.config))
+    return open_backend(*urls, expected_id=facts.known_id, reserve_bytes=_reserve(facts.config))
 
 
 def _reserve(config: Config) -> int | None:
