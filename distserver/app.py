@@ -128,7 +128,7 @@ def initialise_storage(config: Config) -> str:
     backend = _open(config, known if len(config.storage) > 1 else None)
     if known and isinstance(backend, Guarded):
         return require(known, store_ids(backend), config.storage[0])
-    for place in config.storage:
+    for place in config.storage if not known else ():
         if place.startswith("/"):
             _make_directory(Path(place))
     found = initialise(backend)

@@ -21,6 +21,8 @@ T = TypeVar("T")
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
 POLL_SECONDS = 0.02
+REPLICAS = int(os.environ.get("TEST_REPLICAS", "1"))
+"""Of how many directories the storage of each server is made."""
 _LISTENING = re.compile(r"Listening at: (https?)://([^:]+):(\d+) \((\d+)\)")
 
 
@@ -54,8 +56,13 @@ class Server:
 
     @property
     def storage(self) -> Path:
-        """Directory of the storage."""
+        """Directory of the storage, or of its replicas."""
         return self.directory / "storage"
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """What its configuration says of the storage."""
+        return places(self.storage)
 
     @property
     def log(self) -> str:
@@ -127,7 +134,7 @@ def start_server(
     command = [
         *(*before, sys.executable, "-m", "distserver", "serve", "--init"),
         *("--listen", f"127.0.0.1:{port}"),
-        *("--storage", str(storage or directory / "storage")),
+        *storage_flags(storage or directory / "storage"),
         *("--state", str(directory / "state"), *arguments),
     ]
     log = directory / "server.log"
@@ -144,6 +151,18 @@ def start_server(
         process.wait(STOP_SECONDS)
         raise
     return server
+
+
+def places(storage: Path | str) -> tuple[str, ...]:
+    """The URLs of a storage in a directory: itself, or TEST_REPLICAS directories below it."""
+    if REPLICAS == 1:
+        return (str(storage),)
+    return tuple(f"{storage}/{number}" for number in range(REPLICAS))
+
+
+def storage_flags(storage: Path | str) -> list[str]:
+    """What tells a command of a storage in a directory."""
+    return [flag for place in places(storage) for flag in ("--storage", place)]
 
 
 @contextmanager

@@ -3,85 +3,128 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from backends.base import Backend
-from backends.errors import Unavailable
+from backends.errors import StorageError, Unavailable
 from backends.identity import blank, mark, unguarded
+from backends.replica.asking import answers, words
 from backends.replica.marker import Marker
-from backends.replica.member import Member
+from backends.replica.member import WRITE_SECONDS, Member
 from backends.replica.roster import ids, markers
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What lies at a place."""
+
+    member: Member
+    markers: list[Marker]
+    ids: set[str]
+    blank: bool
 
 
 def form(members: Sequence[Member], expected_id: str | None) -> str:
     """Return the id of the set; make one of entirely empty storages if there is none yet.
 
     A start that was broken off is gone on with. One storage may have content already: it is the
-    first member then, and the others join it (membership.join).
+    first member then, and the others join it (membership).
     Raises: Unavailable in words for the operator; Full.
     """
-    raws = {member.name: unguarded(member.open(None)) for member in members}
-    found = {name: markers(raw) for name, raw in raws.items()}
-    known = [marker for some in found.values() for marker in some]
-    if any(marker.generation > 0 for marker in known):
-        return _finish(raws, found, max(known, key=lambda marker: marker.generation))
-    if known:
-        return _assign(raws, found, known[0])
-    return _begin(raws, expected_id)
+    found, problems = _find(members)
+    known = [marker for place in found for marker in place.markers]
+    now = max(known, key=lambda marker: marker.generation, default=None)
+    if now and now.generation > 0:
+        return _finish(found, now)
+    if problems:
+        raise Unavailable(words(problems))
+    if now:
+        return _assign(found, now)
+    return _begin(found, expected_id)
 
 
-def _begin(raws: dict[str, Backend], expected_id: str | None) -> str:
-    filled = {name: ids(raw) for name, raw in raws.items() if not blank(raw)}
+def _find(members: Sequence[Member]) -> tuple[list[Found], dict[str, str]]:
+    """Return what lies at each place, and why some could not be looked at."""
+    problems = {member.name: "no answer in time" for member in members}
+    found = []
+    asked = [(member, member.probe(_look)) for member in members]
+    for member, answer in answers(asked, WRITE_SECONDS):
+        if isinstance(answer, StorageError):
+            problems[member.name] = str(answer)
+        else:
+            del problems[member.name]
+            found.append(Found(member, *answer))
+    return sorted(found, key=lambda place: members.index(place.member)), problems
+
+
+def _look(backend: Backend) -> tuple[list[Marker], set[str], bool]:
+    return markers(backend), ids(backend), blank(unguarded(backend))
+
+
+def _begin(found: list[Found], expected_id: str | None) -> str:
+    filled = [place for place in found if not place.blank]
     if len(filled) > 1:
-        raise Unavailable(f"several of them have content: {', '.join(filled)}")
-    old = next(iter(filled.values()), set())
+        names = ", ".join(place.member.name for place in filled)
+        raise Unavailable(f"several of them have content: {names}")
+    old = filled[0].ids if filled else set()
     if filled and not old:
-        raise Unavailable(f"{next(iter(filled))} is not empty, but has no identity")
+        raise Unavailable(f"{filled[0].member.name} is not empty, but has no identity")
     if expected_id and expected_id not in old:
-        raise Unavailable(f"the storage {expected_id} is known here: is it not mounted?")
-    set_id = expected_id or (min(old) if old else str(uuid.uuid4()))
-    chosen = list(filled or raws)
-    names = [str(uuid.uuid4()) for _ in chosen]
-    first = Marker("", set_id, 0, tuple(names))
-    for name, member in zip(chosen, names, strict=True):
-        mark(raws[name], member, first.of(member).data)
-    return _complete({name: raws[name] for name in chosen}, first, names)
+        raise Unavailable(f"storage {expected_id} is known here, but not there: is it mounted?")
+    set_id = expected_id or min(old, default=str(uuid.uuid4()))
+    chosen = [place.member for place in filled or found]
+    names_ = [str(uuid.uuid4()) for _ in chosen]
+    return _complete(chosen, Marker("", set_id, 0, tuple(names_)), names_)
 
 
-def _assign(raws: dict[str, Backend], found: dict[str, list[Marker]], first: Marker) -> str:
+def _assign(found: list[Found], first: Marker) -> str:
     """Go on with a set whose members do not all have their identity yet."""
-    taken = [marker.member for some in found.values() for marker in some]
+    taken = [place.markers[0].member for place in found if place.markers]
     free = [member for member in first.members if member not in taken]
-    chosen: dict[str, Backend] = {}
-    names = []
-    for name, raw in raws.items():
-        if not found[name] and not free:
-            continue
-        member = found[name][0].member if found[name] else free.pop(0)
-        if not found[name] and not blank(raw):
-            raise Unavailable(f"{name} is not empty, and no member of the set")
-        mark(raw, member, first.of(member).data)
-        chosen[name] = raw
-        names.append(member)
-    if set(names) != set(first.members):
-        raise Unavailable("the set was begun with more replicas: give all of them")
+    chosen, names = [], []
+    for place in found:
+        if place.markers or (place.blank and free):
+            chosen.append(place.member)
+            names.append(place.markers[0].member if place.markers else free.pop(0))
+    if free:
+        raise Unavailable("the set was begun with more replicas: give all of them, empty ones too")
     return _complete(chosen, first, names)
 
 
-def _complete(raws: dict[str, Backend], first: Marker, names: Sequence[str]) -> str:
-    """All have their identity: from now on they may be used."""
-    ready = Marker("", first.set_id, 1, first.members)
-    for raw, member in zip(raws.values(), names, strict=True):
-        mark(raw, first.set_id)
-        mark(raw, member, ready.of(member).data)
+def _complete(members: Sequence[Member], first: Marker, names: Sequence[str]) -> str:
+    """Give each its identity; once all have it, they may be used."""
+    pairs = list(zip(members, names, strict=True))
+    _mark(pairs, first)
+    _mark(pairs, Marker("", first.set_id, 1, first.members))
     return first.set_id
 
 
-def _finish(raws: dict[str, Backend], found: dict[str, list[Marker]], now: Marker) -> str:
+def _finish(found: list[Found], now: Marker) -> str:
     """A start that was broken off at its last step left some that may not be used yet."""
-    for name, some in found.items():
-        for marker in some:
-            if marker.generation == 0 and marker.member in now.members:
-                mark(raws[name], now.set_id)
-                mark(raws[name], marker.member, now.of(marker.member).data)
+    late = [
+        (place.member, marker.member)
+        for place in found
+        for marker in place.markers
+        if marker.generation == 0 and marker.member in now.members
+    ]
+    _mark(late, now)
     return now.set_id
+
+
+def _mark(pairs: Iterable[tuple[Member, str]], marker: Marker) -> None:
+    asked = [(m, m.probe(partial(_write, marker=marker.of(name)))) for m, name in pairs]
+    waiting = {member.name: "no answer in time" for member, _ in asked}
+    for member, answer in answers(asked, WRITE_SECONDS):
+        if isinstance(answer, StorageError):
+            raise answer
+        del waiting[member.name]
+    if waiting:
+        raise Unavailable(words(waiting))
+
+
+def _write(backend: Backend, marker: Marker) -> None:
+    raw = unguarded(backend)
+    mark(raw, marker.member, marker.data)
+    mark(raw, marker.set_id)

@@ -92,7 +92,7 @@ class Hints:
             told = json.loads(reader.read(MAX_HINT_BYTES))
         key = told["key"]
         if told["verb"] == DELETE and not self._is_there(key, member):
-            done_by(member, lambda backend: backend.delete(key))
+            done_by(member.tell(lambda backend: backend.delete(key)), member)
         else:
             self._mending.copy_if_absent(key, member)
 

@@ -48,6 +48,10 @@ class Member:
         """Write in a thread; what goes wrong is in the future."""
         return self._writes.submit(partial(self._known, call), seconds)
 
+    def probe(self, call: Callable[[Backend], T], seconds: float = WRITE_SECONDS) -> Future[T]:
+        """Call with whatever lies there, member or not, in a thread."""
+        return self._writes.submit(lambda: call(self.open(None)), seconds)
+
     def backend(self) -> Backend:
         """Return the storage, which is then bound to its id. Only for threads of this member.
 

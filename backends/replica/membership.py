@@ -14,14 +14,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
+from backends.base import Backend
 from backends.errors import Unavailable
 from backends.identity import blank, mark, unguarded
 from backends.replica.asking import answers
 from backends.replica.marker import Marker
 from backends.replica.member import WRITE_SECONDS
+from backends.replica.mending import done_by
 from backends.replica.quorum import quorum_of
 from backends.replica.repair import Looked, Repair, Round
-from backends.replica.roster import FRESH_SECONDS, Roster, ids, markers
+from backends.replica.roster import FRESH_SECONDS, Roster, markers
 
 FREEZE_SECONDS = 3 * FRESH_SECONDS
 _ROUNDS = 10
@@ -104,17 +106,10 @@ class Membership:
         member = next((m for m in self._roster.all if m.name == place), None)
         if member is None:
             raise Unavailable(f"{place} is not in the configuration's list of storages")
-        raw = unguarded(member.open(None))
-        mine = [m for m in markers(raw) if m.set_id == now.set_id]
-        if mine and mine[0].member in now.members:
-            raise Unavailable(f"{place} is a replica already")
-        if not mine and not blank(raw) and ids(raw) != {now.set_id}:
-            raise Unavailable(f"{place} is not empty")
-        id_ = mine[0].member if mine else str(uuid.uuid4())
+        id_ = done_by(member.probe(partial(_id_for, now=now, place=place)), member)
         joining = (*_without(now.joining, id_), id_)
         later = replace(now, generation=now.generation + 1, joining=joining)
-        mark(raw, now.set_id)
-        mark(raw, id_, later.of(id_).data)
+        done_by(member.probe(partial(_enter, marker=later.of(id_))), member)
         self._publish(later)
         return id_
 
@@ -155,6 +150,24 @@ class Membership:
             if len({*done} & {*list_}) < quorum_of(len(list_)).write:
                 raise Unavailable("too few replicas took the new list: repeat the command")
         self._roster.learn(later)
+
+
+def _id_for(backend: Backend, now: Marker, place: str) -> str:
+    """Return the id that what lies at a place has in the set, or gets. Raises: Unavailable."""
+    mine = [m for m in markers(backend) if m.set_id == now.set_id]
+    if mine and mine[0].member in now.members:
+        raise Unavailable(f"{place} is a replica already")
+    if mine and mine[0].member in now.joining:
+        return mine[0].member
+    if mine or not blank(unguarded(backend)):
+        raise Unavailable(f"{place} is not empty")
+    return str(uuid.uuid4())
+
+
+def _enter(backend: Backend, marker: Marker) -> None:
+    raw = unguarded(backend)
+    mark(raw, marker.member, marker.data)
+    mark(raw, marker.set_id)
 
 
 def _without(ids_: tuple[str, ...], id_: str) -> tuple[str, ...]:

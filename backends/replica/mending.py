@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
+from concurrent.futures import Future
 
-from backends.base import Backend, Entry, Reader, Writer
+from backends.base import Entry, Reader, Writer
 from backends.errors import NotFound, StorageError, Unavailable
 from backends.replica.asking import answer_of
 from backends.replica.content import Content, content_of
@@ -86,11 +87,10 @@ def copy(
         writer.commit(key)
 
 
-def done_by(member: Member, call: Callable[[Backend], T]) -> T:
-    """Let one member write, within the deadline. Raises: StorageError."""
-    future = member.tell(call)
+def done_by(future: Future[T], member: Member, seconds: float = WRITE_SECONDS) -> T:
+    """Return what one member answers within the deadline. Raises: StorageError."""
     try:
-        future.exception(WRITE_SECONDS)
+        future.exception(seconds)
     except TimeoutError as exc:
         raise Unavailable(f"{member.name} does not answer") from exc
     answer = answer_of(future)
@@ -101,20 +101,13 @@ def done_by(member: Member, call: Callable[[Backend], T]) -> T:
 
 def _entry(member: Member, key: str) -> Entry | None:
     """What a member has under a key. Raises: Unavailable."""
-    future = member.ask(lambda backend: backend.stat(key))
     try:
-        future.exception(READ_SECONDS)
-    except TimeoutError as exc:
-        raise Unavailable(f"{member.name} does not answer") from exc
-    answer = answer_of(future)
-    if isinstance(answer, NotFound):
+        return done_by(member.ask(lambda backend: backend.stat(key)), member, READ_SECONDS)
+    except NotFound:
         return None
-    if isinstance(answer, StorageError):
-        raise answer
-    return answer
 
 
 def _quarantine(content: Content, member: Member) -> None:
     """Keep the damaged bytes, in case somebody can make use of them."""
     name = f"{content.algorithm}-{content.digest}-{secrets.token_hex(4)}"
-    done_by(member, lambda backend: backend.link(content.key, QUARANTINE + name))
+    done_by(member.tell(lambda backend: backend.link(content.key, QUARANTINE + name)), member)

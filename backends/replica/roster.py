@@ -19,6 +19,8 @@ from backends.replica.quorum import Quorum, quorum_of
 
 log = logging.getLogger(__name__)
 
+NO_MEMBER = "it is no member of the set any more: empty it, then `distserver replica join`"
+
 
 class Roster:
     """The members of one set, as this process sees them.
@@ -40,7 +42,7 @@ class Roster:
         self._places: dict[str, Member] = {}
         self._problems: dict[str, str] = {}
         self.set_back: dict[str, int] = {}
-        self._asked = time.monotonic()
+        self._asked, self._met = time.monotonic(), False
 
     @property
     def marker(self) -> Marker:
@@ -48,7 +50,7 @@ class Roster:
 
         Raises: Unavailable as long as no member was reached.
         """
-        if not self._seen:
+        if not self._met:
             self._meet()
         elif time.monotonic() - self._asked > FRESH_SECONDS:
             self.refresh()
@@ -104,6 +106,10 @@ class Roster:
             for marker in answer[0]:
                 if marker.set_id == self.expected_id:
                     self.learn(marker)
+        now = self._seen[max(self._seen)] if self._seen else None
+        for member in beats:
+            if now and member.id not in (*now.members, *now.joining):
+                problems[member.name] = NO_MEMBER
         self._problems = problems
         self._compare(beats)
 
@@ -130,6 +136,7 @@ class Roster:
         self.refresh()
         if not self._seen:
             raise Unavailable(words(self._problems))
+        self._met = True
 
     def _admit(self, member: Member) -> str:
         """Return the id of a member. Raises: Unavailable in words that say why it is refused."""
@@ -138,7 +145,7 @@ class Roster:
         self.learn(marker)
         now = self._seen[max(self._seen)]
         if marker.member not in (*now.members, *now.joining):
-            raise Unavailable("it is no member of the set any more: `distserver replica join`")
+            raise Unavailable(NO_MEMBER)
         if member.id in now.members and marker.member not in (member.id, *now.joining):
             raise Unavailable("another member of the set is mounted here")
         if self._places.setdefault(marker.member, member) is not member:

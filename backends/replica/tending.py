@@ -102,10 +102,10 @@ class Tending:
         """Raise the number of a member; a member that is away is left as it is."""
         (member,) = [m for m in self._roster.all if m.id == id_]
         try:
-            number = done_by(member, lambda backend: _rise(backend, at_least))
+            number = done_by(member.tell(lambda backend: _rise(backend, at_least)), member)
             for other in self._roster.counting:
                 if other is not member and self._roster.counts(other):
-                    done_by(other, lambda backend: beats.note(backend, id_, number))
+                    done_by(other.tell(lambda backend: beats.note(backend, id_, number)), other)
         except StorageError as exc:
             log.debug("%s keeps its number: %s", member.name, exc)
 
