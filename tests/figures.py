@@ -7,6 +7,8 @@ import re
 import subprocess
 from pathlib import Path
 
+from tests.live import REPLICAS
+
 DIRECTORY = Path(__file__).parent.parent / ".figures"
 
 
@@ -19,6 +21,8 @@ def record(promise: str, experiment: str, aim: str, figure: str) -> None:
     figure      what came out
     """
     DIRECTORY.mkdir(exist_ok=True)
+    if REPLICAS > 1:
+        experiment += f"; on a set of {REPLICAS} directories"
     row = {"promise": promise, "experiment": experiment, "aim": aim, "figure": figure}
     slug = re.sub(r"[^a-z0-9]+", "-", f"{promise} {experiment}".lower())[:120]
     (DIRECTORY / f"{slug}.json").write_text(json.dumps({**row, "commit": _commit()}) + "\n")

@@ -112,7 +112,7 @@ def start_server(
     *arguments: str,
     env: Mapping[str, str] | None = None,
     port: int = 0,
-    storage: Path | str | None = None,
+    storage: Path | str | tuple[str, ...] | None = None,
     before: tuple[str, ...] = (),
 ) -> Server:
     """Start a server with `--init` and wait until it is ready.
@@ -134,7 +134,7 @@ def start_server(
     command = [
         *(*before, sys.executable, "-m", "distserver", "serve", "--init"),
         *("--listen", f"127.0.0.1:{port}"),
-        *storage_flags(storage or directory / "storage"),
+        *storage_flags(directory / "storage" if storage is None else storage),
         *("--state", str(directory / "state"), *arguments),
     ]
     log = directory / "server.log"
@@ -153,14 +153,16 @@ def start_server(
     return server
 
 
-def places(storage: Path | str) -> tuple[str, ...]:
-    """The URLs of a storage in a directory: itself, or TEST_REPLICAS directories below it."""
+def places(storage: Path | str | tuple[str, ...]) -> tuple[str, ...]:
+    """The URLs of a storage: those given, or a directory, or TEST_REPLICAS directories below it."""
+    if isinstance(storage, tuple):
+        return storage
     if REPLICAS == 1:
         return (str(storage),)
     return tuple(f"{storage}/{number}" for number in range(REPLICAS))
 
 
-def storage_flags(storage: Path | str) -> list[str]:
+def storage_flags(storage: Path | str | tuple[str, ...]) -> list[str]:
     """What tells a command of a storage in a directory."""
     return [flag for place in places(storage) for flag in ("--storage", place)]
 
