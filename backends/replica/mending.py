@@ -8,9 +8,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 from backends.base import Entry, Reader, Writer
-from backends.errors import NotFound, StorageError, Unavailable
+from backends.errors import Corrupt, NotFound, StorageError, Unavailable
+from backends.helpers import read_all
 from backends.replica.asking import answer_of
-from backends.replica.content import Content, content_of
+from backends.replica.content import CHUNK_BYTES, Content, content_of
 from backends.replica.member import READ_SECONDS, WRITE_SECONDS, Member, T
 from backends.replica.opening import Opening, hash_copy
 from backends.replica.reading import Copy
@@ -49,28 +50,38 @@ class Mending:
         A damaged copy stays where it is as long as there is no good one to take its place.
         Returns: whether the copy was damaged. Raises: as copy.
         """
-        content = content_of(key)
-        entry = _entry(member, key)
+        content, entry = content_of(key), _entry(member, key)
         if entry is None:
             self.copy(key, member)
-        elif content and not self._is_good(content, member, entry.size):
-            log.error("%s: %s is damaged", member.name, key)
-            self._damaged(member.name)
-            self._copy(key, member, lambda: _quarantine(content, member))
-            log.warning("%s: %s is mended from another replica", member.name, key)
-            return True
-        return False
+            return False
+        return bool(content) and self._mend_content(content, member, entry.size)
 
-    def _is_good(self, content: Content, member: Member, size: int) -> bool:
-        """Whether a copy is what its digest says. Raises: Unavailable if that cannot be told."""
-        result = hash_copy(Copy(member, content.key, size), content)
-        if isinstance(result, Unavailable):
-            raise result
-        return isinstance(result, bytes)
+    def _mend_content(self, content: Content, member: Member, size: int) -> bool:
+        """Look at a member's copy; return whether it was damaged. Raises: as copy."""
+        hashes = hash_copy(Copy(member, content.key, size), content)
+        if isinstance(hashes, Unavailable):
+            raise hashes
+        if isinstance(hashes, bytes):
+            self._mend_chunks(content, member, hashes if size > CHUNK_BYTES else b"")
+            return False
+        log.error("%s: %s is damaged", member.name, content.key)
+        self._damaged(member.name)
+        self._copy(content.key, member, lambda: _quarantine(content, member))
+        log.warning("%s: %s is mended from another replica", member.name, content.key)
+        return True
+
+    def _mend_chunks(self, content: Content, member: Member, hashes: bytes) -> None:
+        """Replace chunk hashes of a member that are not those of a copy that was proved."""
+        if not hashes or _small(member, content.chunks, len(hashes)) == hashes:
+            return
+        log.warning("%s: %s is written anew", member.name, content.chunks)
+        with _writer(member) as writer:
+            writer.write(hashes)
+            writer.commit(content.chunks)
 
     def _copy(self, key: str, member: Member, before: Callable[[], None]) -> None:
         with self._opening.open(key, (0, None), without=member) as reader:
-            copy(reader, key, SetWriter([member], lambda _: True, 1, lambda *_: None), before)
+            copy(reader, key, _writer(member), before)
 
 
 def copy(
@@ -97,6 +108,19 @@ def done_by(future: Future[T], member: Member, seconds: float = WRITE_SECONDS) -
     if isinstance(answer, StorageError):
         raise answer
     return answer
+
+
+def _writer(member: Member) -> SetWriter:
+    """Write to one member only."""
+    return SetWriter([member], lambda _: True, 1, lambda *_: None)
+
+
+def _small(member: Member, key: str, size: int) -> bytes | None:
+    """What a member has under a key, if it is of that size. Raises: Unavailable."""
+    try:
+        return done_by(member.ask(lambda backend: read_all(backend, key, size)), member)
+    except (NotFound, Corrupt):
+        return None
 
 
 def _entry(member: Member, key: str) -> Entry | None:
