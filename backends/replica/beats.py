@@ -62,5 +62,6 @@ def note(backend: Backend, member: str, number: int) -> None:
 def _raise(backend: Backend, stem: str, number: int) -> None:
     put(backend, f"{stem}{number:016}", b"")
     for key in list(backend.keys(stem[: stem.rindex("/") + 1])):
-        if key.startswith(stem) and key < f"{stem}{number:016}":
+        # The one before stays: a listing that runs meanwhile may see neither a new nor a gone one.
+        if key.startswith(stem) and key < f"{stem}{number - 1:016}":
             backend.delete(key)

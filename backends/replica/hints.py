@@ -107,7 +107,7 @@ class Hints:
     def _write(self, hint: str, data: bytes, id_: str) -> None:
         others = [member for member in self._roster.written if member.id != id_]
         try:
-            with SetWriter(others, lambda _: True, 1, lambda *_: None) as writer:
+            with SetWriter(others, lambda _: True, lambda: 1, lambda *_: None) as writer:
                 writer.write(data)
                 writer.commit(hint)
         except StorageError as exc:

@@ -54,7 +54,7 @@ class Mending:
         if entry is None:
             self.copy(key, member)
             return False
-        return bool(content) and self._mend_content(content, member, entry.size)
+        return content is not None and self._mend_content(content, member, entry.size)
 
     def _mend_content(self, content: Content, member: Member, size: int) -> bool:
         """Look at a member's copy; return whether it was damaged. Raises: as copy."""
@@ -112,7 +112,7 @@ def done_by(future: Future[T], member: Member, seconds: float = WRITE_SECONDS) -
 
 def _writer(member: Member) -> SetWriter:
     """Write to one member only."""
-    return SetWriter([member], lambda _: True, 1, lambda *_: None)
+    return SetWriter([member], lambda _: True, lambda: 1, lambda *_: None)
 
 
 def _small(member: Member, key: str, size: int) -> bytes | None:

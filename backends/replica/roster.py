@@ -19,6 +19,10 @@ from backends.replica.quorum import Quorum, quorum_of
 
 log = logging.getLogger(__name__)
 
+TWO = (
+    "two replicas: while one is away tags cannot be read, nor anything be pushed, unless"
+    " degraded_ack = 1 lets one acknowledge blobs. Three have none of this"
+)
 NO_MEMBER = "it is no member of the set any more: empty it, then `distserver replica join`"
 
 
@@ -41,6 +45,7 @@ class Roster:
         self._seen: dict[int, Marker] = {}
         self._places: dict[str, Member] = {}
         self._problems: dict[str, str] = {}
+        self._known: dict[str, int] = {}
         self.set_back: dict[str, int] = {}
         self._asked, self._met = time.monotonic(), False
 
@@ -61,12 +66,16 @@ class Roster:
         """How many members are enough. Raises: Unavailable, as marker."""
         return quorum_of(len(self.marker.members), self._degraded_ack)
 
-    def require_writable(self) -> None:
-        """Refuse to write while the list is being changed. Raises: Unavailable."""
+    def acknowledging(self) -> int:
+        """Return how many members acknowledge a write: asked before one, and when it is done.
+
+        Raises: Unavailable while the list is being changed.
+        """
         if self.marker.frozen:
             raise Unavailable(
                 "the list of replicas is being changed; if nobody is at it, repeat what was begun"
             )
+        return self.quorum.write
 
     @property
     def counting(self) -> list[Member]:
@@ -116,7 +125,8 @@ class Roster:
     def _compare(self, beats: dict[Member, Beats]) -> None:
         """Find members that were set back: they show less than others have seen of them."""
         for member, shown in beats.items():
-            known = max((b.known.get(member.id or "", 0) for b in beats.values()), default=0)
+            known = max(b.known.get(member.id or "", 0) for b in beats.values())
+            self._known[member.id or ""] = known
             # Both were asked at once: what rose in between is asked for again.
             if shown.own >= known or self._has_reached(member, known):
                 self.set_back.pop(member.id or "", None)
@@ -137,10 +147,12 @@ class Roster:
         if not self._seen:
             raise Unavailable(words(self._problems))
         self._met = True
+        if len(self._seen[max(self._seen)].members) == 2:
+            log.warning(TWO)
 
     def _admit(self, member: Member) -> str:
         """Return the id of a member. Raises: Unavailable in words that say why it is refused."""
-        marker = marker_at(member)
+        marker, own = marker_at(member)
         self._require_set(marker)
         self.learn(marker)
         now = self._seen[max(self._seen)]
@@ -150,6 +162,8 @@ class Roster:
             raise Unavailable("another member of the set is mounted here")
         if self._places.setdefault(marker.member, member) is not member:
             raise Unavailable("it is the same storage as another one of the list")
+        if own < self._known.get(marker.member, 0):  # it was away, and came back as it once was
+            self.set_back[marker.member] = self._known[marker.member]
         return marker.member
 
     def _require_set(self, marker: Marker) -> None:
@@ -161,12 +175,13 @@ class Roster:
             raise Unavailable(f"it belongs to another set ({marker.set_id})")
 
 
-def marker_at(member: Member) -> Marker:
-    """Return what a member says of itself. Raises: Unavailable."""
-    found = markers(member.open(None))
+def marker_at(member: Member) -> tuple[Marker, int]:
+    """Return what a member says of itself, and its beat. Raises: Unavailable."""
+    raw = unguarded(member.open(None))
+    found = markers_of(raw)
     if not found:
         raise Unavailable("not initialised or not mounted, or no member: `distserver replica join`")
-    return max(found, key=lambda marker: marker.generation)
+    return max(found, key=lambda marker: marker.generation), own_beat(raw)
 
 
 FRESH_SECONDS = 10.0

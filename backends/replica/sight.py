@@ -26,6 +26,7 @@ class Sight:
     found: list[tuple[Member, Entry]] = field(default_factory=list)
     absent: list[Member] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
+    _answered: int = 0
 
     @property
     def entry(self) -> Entry:
@@ -51,20 +52,21 @@ class Sight:
             raise NotFound(key)
         raise Unavailable(words(self.problems))
 
-    def add(self, member: Member, answer: Entry | StorageError) -> None:
-        """Take one member's answer."""
+    def add(self, member: Member, answer: Entry | StorageError, counts: bool) -> None:
+        """Take one member's answer; what one has that does not count is there all the same."""
         if isinstance(answer, Entry):
             self.found.append((member, answer))
-        elif isinstance(answer, NotFound):
+            self._answered += counts
+        elif isinstance(answer, NotFound) and counts:
             self.absent.append(member)
-        else:
+            self._answered += 1
+        elif not isinstance(answer, NotFound):
             self.problems[member.name] = str(answer)
 
     @property
     def enough(self) -> bool:
         """Whether the members that have answered can speak for all."""
-        answered = len(self.found) + len(self.absent)
-        return answered >= self.quorum.read and len(self.sizes) < 2
+        return self._answered >= self.quorum.read and len(self.sizes) < 2
 
 
 def look(roster: Roster, key: str, without: Member | None = None) -> Sight:
@@ -75,9 +77,7 @@ def look(roster: Roster, key: str, without: Member | None = None) -> Sight:
     sight = Sight(roster.quorum)
     asked = [member for member in roster.counting if member is not without]
     for member, answer in ask(asked, lambda backend: backend.stat(key), READ_SECONDS):
-        if not isinstance(answer, Unavailable) and not roster.counts(member):
-            continue
-        sight.add(member, answer)
+        sight.add(member, answer, roster.counts(member))
         if sight.enough:
             break
     return sight

@@ -74,10 +74,8 @@ class ReplicaSet:
 
     def create(self) -> Writer:
         """See Backend.create."""
-        roster = self.roster
-        roster.require_writable()
-        enough = roster.quorum.write
-        return SetWriter(roster.written, roster.counts, enough, partial(self.hints.note, COPY))
+        roster, missed = self.roster, partial(self.hints.note, COPY)
+        return SetWriter(roster.written, roster.counts, roster.acknowledging, missed)
 
     def link(self, source: str, target: str) -> None:
         """See Backend.link. A member that lacks the source gets a copy from another."""
@@ -186,7 +184,7 @@ class ReplicaSet:
         others = [member for member in self.roster.counting if member not in holders]
         try:
             with self.opening.open(key, (0, None)) as reader:
-                copy(reader, key, SetWriter(others, self.roster.counts, missing, _nobody))
+                copy(reader, key, SetWriter(others, self.roster.counts, lambda: missing, _nobody))
         except NotFound:
             return False
         return True

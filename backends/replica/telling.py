@@ -24,14 +24,14 @@ class Told:
 
     def __init__(self, roster: Roster, call: Callable[[Backend], None]) -> None:
         """Tell all; wait until enough have done it. Raises: Unavailable."""
-        roster.require_writable()
+        enough = roster.acknowledging()
         self.done: list[Member] = []
         self.errors: dict[Member, StorageError] = {}
         self._roster = roster
         self._waiting = {member: member.tell(call) for member in roster.written}
         for member, answer in answers(list(self._waiting.items()), WRITE_SECONDS):
             self._take(member, answer)
-            if len(self.done) >= roster.quorum.write:
+            if len(self.done) >= enough:
                 break
 
     def wait(self, seconds: float = GRACE_SECONDS) -> None:
@@ -41,7 +41,7 @@ class Told:
 
     def require(self) -> None:
         """Refuse to acknowledge what too few members have done. Raises: Full, Unavailable."""
-        if len(self.done) >= self._roster.quorum.write:
+        if len(self.done) >= self._roster.acknowledging():
             return
         problems = {member.name: str(error) for member, error in self.errors.items()}
         late = {member.name: "no answer in time" for member in self._waiting}

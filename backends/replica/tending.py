@@ -37,7 +37,7 @@ class Tending:
         self._steps: Iterator[Looked] = iter(())
         self._round = Round()
         self._next_beat = time.monotonic()
-        self._next_round = time.monotonic() + random.uniform(0, ROUND_SECONDS)  # noqa: S311
+        self._next_round: float | None = None
 
     def suspect(self, key: str, member: Member) -> None:
         """Look at a copy of content soon, and mend it. Never waits."""
@@ -52,13 +52,15 @@ class Tending:
     def tend(self) -> None:
         """Do what there is to do, for about a second."""
         until = time.monotonic() + SLICE_SECONDS
+        if self._next_round is None:  # now, after the fork: processes should not do it together
+            self._next_round = time.monotonic() + random.uniform(0, ROUND_SECONDS)  # noqa: S311
         self._roster.refresh()
         for member in self._roster.written:
             self._catch_up(member)
         if time.monotonic() >= self._next_beat:
             self._beat()
         if self._roster.set_back:
-            self._next_round = min(self._next_round, time.monotonic())
+            self._next_round = 0.0
         while time.monotonic() < until:
             if next(self._steps, None) is None:
                 if time.monotonic() < self._next_round:
@@ -68,7 +70,7 @@ class Tending:
     def _catch_up(self, member: Member) -> None:
         try:
             if self._hints.drain(member):
-                self._next_round = min(self._next_round, time.monotonic())
+                self._next_round = 0.0
         except (Unavailable, Full) as exc:
             log.debug("%s does not catch up yet: %s", member.name, exc)
 

@@ -28,7 +28,7 @@ class SetWriter:
 
     members  all that are to have the entry
     counts   whether the answer of one counts
-    enough   answers that acknowledge
+    enough   tells how many answers acknowledge: asked at the beginning, and when all is done
     missed   told of the members that have not got an acknowledged entry
     """
 
@@ -36,10 +36,11 @@ class SetWriter:
         self,
         members: Sequence[Member],
         counts: Callable[[Member], bool],
-        enough: int,
+        enough: Callable[[], int],
         missed: Missed,
     ) -> None:
-        self._counts, self._enough, self._missed = counts, enough, missed
+        self._counts, self._acknowledging, self._missed = counts, enough, missed
+        self._enough = enough()
         self._changed = threading.Condition()
         self._size, self._since = 0, time.monotonic()
         with self._changed:
@@ -67,6 +68,8 @@ class SetWriter:
                 for track in self._tracks:
                     track.commit(key)
             seconds = WRITE_SECONDS + self._size / SYNC_BYTES_PER_SECOND
+            self._await(lambda track: track.state == "committed", seconds)
+            self._enough = self._acknowledging()
             self._await(lambda track: track.state == "committed", seconds)
         except StorageError:
             self.abort()

@@ -140,6 +140,7 @@ class Content:
                 raise DigestInvalid(f"the content has the digest {hashes.digest}, not {digest}")
             writer.commit(layout.blob(digest))
         self.put_chunks(digest, hashes.chunks)
+        self._damaged.replaced(digest)
         return hashes.size
 
     def add(self, body: Iterable[bytes]) -> Digest:
@@ -185,6 +186,7 @@ class Content:
         Raises: NotFound (source), Full, Unavailable.
         """
         self._backend.link(source, layout.blob(digest))
+        self._damaged.replaced(digest)
 
     def _require_room(self, count: int) -> None:
         """Begin no copy that cannot end. Raises: Full, Unavailable."""

@@ -34,7 +34,7 @@ class Damaged:
         if key not in self._cache.get("marks", (layout.DAMAGED,), self._load):
             return False
         try:
-            return self._speaks_of(read_all(self._backend, key, MAX_MARK_BYTES), digest)
+            return self._speaks_of_current(key, digest)
         except NotFound:
             return False
 
@@ -50,6 +50,14 @@ class Damaged:
         if self.has(digest):
             self._backend.delete(layout.damaged(digest))
 
+    def replaced(self, digest: Digest) -> None:
+        """Take note of new copies: where clocks differ a mark may seem to speak of them, too.
+
+        Raises: Unavailable.
+        """
+        if isinstance(self._backend, Proves):
+            self.clear(digest)
+
     def _load(self) -> frozenset[str]:
         marks = set()
         try:
@@ -60,18 +68,16 @@ class Damaged:
             log.debug("not all marks of damage are known: %s", exc)
         return frozenset(marks)
 
-    def _speaks_of(self, mark: bytes, digest: Digest) -> bool:
-        """Whether a mark speaks of what is stored now.
+    def _speaks_of_current(self, key: str, digest: Digest) -> bool:
+        """Whether a mark speaks of what is stored now. Raises: NotFound.
 
-        The time of an entry with several copies is that of the youngest that answered.
+        The copies of one entry in several places have several times: a mark speaks of those that
+        are older than itself.
         """
-        stamp = self._stamp(digest)
-        if not isinstance(self._backend, Proves):
-            return mark == stamp
-        try:
-            return float(mark) >= float(stamp)
-        except ValueError:
-            return False
+        if isinstance(self._backend, Proves):
+            copies = self._backend.stat(layout.blob(digest))
+            return self._backend.stat(key).modified >= copies.modified
+        return read_all(self._backend, key, MAX_MARK_BYTES) == self._stamp(digest)
 
     def _stamp(self, digest: Digest) -> bytes:
         return repr(self._backend.stat(layout.blob(digest)).modified).encode()

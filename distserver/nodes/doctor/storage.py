@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from backends import Backend, open_backend, store_ids
-from backends.base import HasSpace
+from backends.base import HasParts, HasSpace
 from backends.errors import StorageError
 from distserver.config import Config
 from distserver.nodes.doctor.facts import Facts
@@ -26,14 +26,23 @@ RUNTIME_DISKS = (
 
 def identity(facts: Facts) -> Iterator[Finding]:
     """Whether the storage is there and is the one that it was."""
-    for url in facts.config.storage:
-        yield _identity(url, facts.known_id)
+    urls = facts.config.storage
+    yield _identity(urls, facts.known_id)
+    backend = opened(facts, *urls)
+    for url, problem in backend.parts().items() if isinstance(backend, HasParts) else ():
+        if problem:
+            yield warn(
+                f"the replica {url} is not used: {problem}",
+                "the others go on as long as they are a majority",
+                "look at `distserver replica status`, `mount` and `dmesg`",
+            )
 
 
-def _identity(url: str, known: str | None) -> Finding:
+def _identity(urls: tuple[str, ...], known: str | None) -> Finding:
+    url = " ".join(urls)
     why = "nothing that was preloaded can be pulled"
     try:
-        found = store_ids(open_backend(url))
+        found = store_ids(open_backend(*urls))
     except StorageError as exc:
         return stop(
             f"the storage cannot be used: {exc}",
