@@ -9,11 +9,11 @@ from functools import partial
 
 from backends.base import Backend
 from backends.errors import StorageError, Unavailable
-from backends.identity import blank, mark, unguarded
+from backends.identity import blank
 from backends.replica.asking import answers, words
+from backends.replica.identities import enter, ids, markers
 from backends.replica.marker import Marker
 from backends.replica.member import WRITE_SECONDS, Member
-from backends.replica.roster import ids, markers
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def _find(members: Sequence[Member]) -> tuple[list[Found], dict[str, str]]:
 
 
 def _look(backend: Backend) -> tuple[list[Marker], set[str], bool]:
-    return markers(backend), ids(backend), blank(unguarded(backend))
+    return markers(backend), ids(backend), blank(backend)
 
 
 def _begin(found: list[Found], expected_id: str | None) -> str:
@@ -114,7 +114,7 @@ def _finish(found: list[Found], now: Marker) -> str:
 
 
 def _mark(pairs: Iterable[tuple[Member, str]], marker: Marker) -> None:
-    asked = [(m, m.probe(partial(_write, marker=marker.of(name)))) for m, name in pairs]
+    asked = [(m, m.probe(partial(enter, marker=marker.of(name)))) for m, name in pairs]
     waiting = {member.name: "no answer in time" for member, _ in asked}
     for member, answer in answers(asked, WRITE_SECONDS):
         if isinstance(answer, StorageError):
@@ -122,9 +122,3 @@ def _mark(pairs: Iterable[tuple[Member, str]], marker: Marker) -> None:
         del waiting[member.name]
     if waiting:
         raise Unavailable(words(waiting))
-
-
-def _write(backend: Backend, marker: Marker) -> None:
-    raw = unguarded(backend)
-    mark(raw, marker.member, marker.data)
-    mark(raw, marker.set_id)

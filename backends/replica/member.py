@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from backends.base import Backend
 from backends.errors import StorageError, Unavailable
+from backends.identity import unguarded
 from backends.replica.lane import Lane
 
 T = TypeVar("T")
@@ -38,6 +39,7 @@ class Member:
         self.latency = 0.0
         self._admit = admit
         self._backend: Backend | None = None
+        self._raw: Backend | None = None
         self._reads, self._writes = Lane(name), Lane(name)
 
     def ask(self, call: Callable[[Backend], T], seconds: float = READ_SECONDS) -> Future[T]:
@@ -50,7 +52,13 @@ class Member:
 
     def probe(self, call: Callable[[Backend], T], seconds: float = WRITE_SECONDS) -> Future[T]:
         """Call with whatever lies there, member or not, in a thread."""
-        return self._writes.submit(lambda: call(self.open(None)), seconds)
+        return self._writes.submit(lambda: call(self.raw()), seconds)
+
+    def raw(self) -> Backend:
+        """Return whatever lies there, member or not. Only for threads of this member."""
+        if self._raw is None:
+            self._raw = unguarded(self.open(None))
+        return self._raw
 
     def backend(self) -> Backend:
         """Return the storage, which is then bound to its id. Only for threads of this member.

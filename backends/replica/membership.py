@@ -16,14 +16,15 @@ from functools import partial
 
 from backends.base import Backend
 from backends.errors import Unavailable
-from backends.identity import blank, mark, unguarded
+from backends.identity import blank, mark
 from backends.replica.asking import answers
+from backends.replica.identities import enter, markers
 from backends.replica.marker import Marker
 from backends.replica.member import WRITE_SECONDS
 from backends.replica.mending import done_by
 from backends.replica.quorum import quorum_of
 from backends.replica.repair import Looked, Repair, Round
-from backends.replica.roster import FRESH_SECONDS, Roster, markers
+from backends.replica.roster import FRESH_SECONDS, Roster
 
 FREEZE_SECONDS = 3 * FRESH_SECONDS
 _ROUNDS = 10
@@ -109,7 +110,7 @@ class Membership:
         id_ = done_by(member.probe(partial(_id_for, now=now, place=place)), member)
         joining = (*_without(now.joining, id_), id_)
         later = replace(now, generation=now.generation + 1, joining=joining)
-        done_by(member.probe(partial(_enter, marker=later.of(id_))), member)
+        done_by(member.probe(partial(enter, marker=later.of(id_))), member)
         self._publish(later)
         return id_
 
@@ -159,15 +160,9 @@ def _id_for(backend: Backend, now: Marker, place: str) -> str:
         raise Unavailable(f"{place} is a replica already")
     if mine and mine[0].member in now.joining:
         return mine[0].member
-    if mine or not blank(unguarded(backend)):
+    if mine or not blank(backend):
         raise Unavailable(f"{place} is not empty")
     return str(uuid.uuid4())
-
-
-def _enter(backend: Backend, marker: Marker) -> None:
-    raw = unguarded(backend)
-    mark(raw, marker.member, marker.data)
-    mark(raw, marker.set_id)
 
 
 def _without(ids_: tuple[str, ...], id_: str) -> tuple[str, ...]:

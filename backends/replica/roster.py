@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from backends.base import Backend
-from backends.errors import Corrupt, NotFound, StorageError, Unavailable
-from backends.helpers import read_all
-from backends.identity import MARKER_BYTES, known_ids, unguarded
+from backends.errors import StorageError, Unavailable
 from backends.replica.asking import ask, words
 from backends.replica.beats import Beats, beats_of, own_beat
-from backends.replica.content import PRIVATE
-from backends.replica.marker import Marker, parse
+from backends.replica.identities import markers
+from backends.replica.marker import Marker
 from backends.replica.member import Member, Opener, by_latency
 from backends.replica.quorum import Quorum, quorum_of
 
 log = logging.getLogger(__name__)
 
+FRESH_SECONDS = 10.0
+"""How old a view of the list may be."""
 TWO = (
     "two replicas: while one is away tags cannot be read, nor anything be pushed, unless"
     " degraded_ack = 1 lets one acknowledge blobs. Three have none of this"
@@ -125,14 +125,16 @@ class Roster:
     def _compare(self, beats: dict[Member, Beats]) -> None:
         """Find members that were set back: they show less than others have seen of them."""
         for member, shown in beats.items():
-            known = max(b.known.get(member.id or "", 0) for b in beats.values())
-            self._known[member.id or ""] = known
+            id_ = member.id or ""
+            # What was known once stays known: those who know it may be away by now.
+            known = max(self._known.get(id_, 0), *(b.known.get(id_, 0) for b in beats.values()))
+            self._known[id_] = known
             # Both were asked at once: what rose in between is asked for again.
             if shown.own >= known or self._has_reached(member, known):
-                self.set_back.pop(member.id or "", None)
-            elif member.id and member.id not in self.set_back:
+                self.set_back.pop(id_, None)
+            elif id_ not in self.set_back:
                 log.error("%s was set back: it does not count until it is compared", member.name)
-                self.set_back[member.id] = known
+                self.set_back[id_] = known
         for member in beats:
             if member.id in self.set_back:
                 self._problems[member.name] = "it was set back: it counts again once it is compared"
@@ -177,42 +179,11 @@ class Roster:
 
 def marker_at(member: Member) -> tuple[Marker, int]:
     """Return what a member says of itself, and its beat. Raises: Unavailable."""
-    raw = unguarded(member.open(None))
-    found = markers_of(raw)
+    found = markers(member.raw())
     if not found:
         raise Unavailable("not initialised or not mounted, or no member: `distserver replica join`")
-    return max(found, key=lambda marker: marker.generation), own_beat(raw)
-
-
-FRESH_SECONDS = 10.0
-"""How old a view of the list may be."""
+    return max(found, key=lambda marker: marker.generation), own_beat(member.raw())
 
 
 def _told(backend: Backend) -> tuple[list[Marker], Beats]:
-    return markers_of(backend), beats_of(backend)
-
-
-def markers_of(backend: Backend) -> list[Marker]:
-    """As markers, of a storage that is bound to its id."""
-    return [marker for marker in (parse(*pair) for pair in _files(backend)) if marker]
-
-
-def markers(backend: Backend) -> list[Marker]:
-    """Return the identity files of a member of a set at a place; none for other storages.
-
-    Raises: Unavailable.
-    """
-    return markers_of(unguarded(backend))
-
-
-def ids(backend: Backend) -> set[str]:
-    """Return all ids of a storage. Raises: Unavailable."""
-    return set(known_ids(_files(unguarded(backend))))
-
-
-def _files(raw: Backend) -> Iterator[tuple[str, bytes]]:
-    for key in raw.keys(PRIVATE):
-        try:
-            yield key.removeprefix(PRIVATE), read_all(raw, key, MARKER_BYTES)
-        except (NotFound, Corrupt):
-            continue  # gone again, or no identity: counts for nothing
+    return markers(backend), beats_of(backend)

@@ -1,4 +1,4 @@
-"""What a set of three does when members fail: a test for each row of the table in ADR 0014.
+"""What a set of three does when members fail: a test for each row of the table in ADR 0017.
 
 Pulls and pushes go through a registry and its API in this process, over members that fail as mounts
 do. `settled` tells what must be true once the fault is over: all members have everything again,

@@ -9,9 +9,9 @@ import pytest
 from backends import Filesystem, Memory, ReplicaSet, initialise, put, read_all, store_ids
 from backends.errors import NotFound, Unavailable
 from backends.replica import membership
+from backends.replica.identities import markers
 from backends.replica.marker import Marker, parse
 from backends.replica.quorum import quorum_of
-from backends.replica.roster import markers
 from tests.backends.members import Site
 
 
@@ -240,6 +240,9 @@ class TestTwo:
             storage.stat("absent")
         with pytest.raises(Unavailable):
             put(storage, "new", b"x")
+        assert list(storage.keys("")) == [f"_store/{site.id}", "entry"]
+        with pytest.raises(Unavailable):  # the other one may not have it
+            list(storage.keys("", settle=True))
 
     def test_one_is_enough_by_name_only(self, tmp_path: Path) -> None:
         """Absence then needs both."""
