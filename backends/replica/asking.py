@@ -13,31 +13,43 @@ from backends.errors import StorageError
 from backends.replica.member import READ_SECONDS, Member
 
 T = TypeVar("T")
+PATIENT_SECONDS = 5.0
+"""How long a read waits for members without which nothing can be said."""
 
 
 def ask(
-    members: Iterable[Member], call: Callable[[Backend], T], seconds: float = READ_SECONDS
+    members: Iterable[Member],
+    call: Callable[[Backend], T],
+    satisfied: Callable[[], bool] = lambda: True,
 ) -> Iterator[tuple[Member, T | StorageError]]:
     """Yield what each member answers, the first one first; those that are late are left out.
 
-    seconds  from the first `next` on
+    satisfied  asked when the usual time is over: False = wait on for a while, since without a late
+               one there is no answer at all
     """
-    return answers([(member, member.ask(call, seconds)) for member in members], seconds)
+    asked = [(member, member.ask(call, READ_SECONDS)) for member in members]
+    yield from answers(asked, READ_SECONDS, satisfied)
 
 
 def answers(
-    asked: list[tuple[Member, Future[T]]], seconds: float
+    asked: list[tuple[Member, Future[T]]],
+    seconds: float,
+    satisfied: Callable[[], bool] = lambda: True,
 ) -> Iterator[tuple[Member, T | StorageError]]:
-    """Yield what futures of members hold, the first one first, for so many seconds."""
+    """Yield what futures of members hold, the first one first, for so many seconds; see ask."""
     ready: SimpleQueue[tuple[Member, Future[T]]] = SimpleQueue()
     for member, future in asked:
         future.add_done_callback(lambda done, member=member: ready.put((member, done)))  # type: ignore[misc]
-    deadline = time.monotonic() + seconds
-    for _ in asked:
+    began, left = time.monotonic(), len(asked)
+    while left:
         try:
-            member, future = ready.get(timeout=max(0.0, deadline - time.monotonic()))
+            member, future = ready.get(timeout=max(0.0, began + seconds - time.monotonic()))
         except Empty:
-            return
+            if satisfied() or seconds >= PATIENT_SECONDS:
+                return
+            seconds = PATIENT_SECONDS
+            continue
+        left -= 1
         answer: T | StorageError = answer_of(future)
         yield member, answer
 

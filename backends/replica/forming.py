@@ -114,11 +114,13 @@ def _finish(found: list[Found], now: Marker) -> str:
 
 
 def _mark(pairs: Iterable[tuple[Member, str]], marker: Marker) -> None:
+    """Write a marker to all; none is at it any more when this fails. Raises: Unavailable."""
     asked = [(m, m.probe(partial(enter, marker=marker.of(name)))) for m, name in pairs]
-    waiting = {member.name: "no answer in time" for member, _ in asked}
+    problems = {member.name: "no answer in time" for member, _ in asked}
     for member, answer in answers(asked, WRITE_SECONDS):
         if isinstance(answer, StorageError):
-            raise answer
-        del waiting[member.name]
-    if waiting:
-        raise Unavailable(words(waiting))
+            problems[member.name] = str(answer)
+        else:
+            del problems[member.name]
+    if problems:
+        raise Unavailable(words(problems))

@@ -11,11 +11,13 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+import time
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 
-from backends.errors import Corrupt, NotFound, StorageError
+from backends.errors import Corrupt, InvalidKey, NotFound, StorageError
+from backends.keys import validate_key
 from backends.replica.asking import answers
 from backends.replica.lane import Lane
 from backends.replica.listing import open_streams, union
@@ -62,13 +64,16 @@ class Hints:
         for key, _holders in union(streams):
             yield key
 
-    def drain(self, member: Member) -> bool:
-        """Do what the hints of a member say, as long as it can be done.
+    def drain(self, member: Member, until: float) -> bool:
+        """Do what the hints of a member say, as long as it can be done, and time is left.
 
+            until  by time.monotonic()
         Returns: whether everything must be looked at. Raises: Unavailable, Full.
         """
         everything = False
         for hint in self.pending(member):
+            if time.monotonic() > until:
+                return everything
             if hint.endswith(f"/{ALL}"):
                 everything = True
                 continue
@@ -89,9 +94,8 @@ class Hints:
 
     def _do(self, hint: str, member: Member) -> None:
         with self._opening.open(hint, (0, None)) as reader:
-            told = json.loads(reader.read(MAX_HINT_BYTES))
-        key = told["key"]
-        if told["verb"] == DELETE and not self._is_there(key, member):
+            verb, key = _parse(reader.read(MAX_HINT_BYTES))
+        if verb == DELETE and not self._is_there(key, member):
             done_by(member.tell(lambda backend: backend.delete(key)), member)
         else:
             self._mending.copy_if_absent(key, member)
@@ -120,3 +124,12 @@ class Hints:
         known = {m.id for m in self._roster.all}
         marker = self._roster.marker
         return [id_ for id_ in (*marker.members, *marker.joining) if id_ not in known]
+
+
+def _parse(data: bytes) -> tuple[str, str]:
+    """Read a hint: verb and key. Raises: Corrupt."""
+    try:
+        told = json.loads(data)
+        return str(told["verb"]), validate_key(told["key"])
+    except (ValueError, LookupError, TypeError, RecursionError, InvalidKey) as exc:
+        raise Corrupt("no hint of ours") from exc

@@ -172,4 +172,4 @@ def _without(ids_: tuple[str, ...], id_: str) -> tuple[str, ...]:
 def _role(marker: Marker, id_: str | None) -> str:
     if id_ in marker.members:
         return "counts"
-    return "joining" if id_ in marker.joining else "no member"
+    return "joining" if id_ in marker.joining else "not used"

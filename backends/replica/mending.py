@@ -10,9 +10,9 @@ from concurrent.futures import Future
 from backends.base import Entry, Reader, Writer
 from backends.errors import Corrupt, NotFound, StorageError, Unavailable
 from backends.helpers import read_all
-from backends.replica.asking import answer_of
+from backends.replica.asking import PATIENT_SECONDS, answer_of
 from backends.replica.content import CHUNK_BYTES, Content, content_of
-from backends.replica.member import READ_SECONDS, WRITE_SECONDS, Member, T
+from backends.replica.member import WRITE_SECONDS, Member, T
 from backends.replica.opening import Opening, hash_copy
 from backends.replica.reading import Copy
 from backends.replica.writing import SetWriter
@@ -126,7 +126,7 @@ def _small(member: Member, key: str, size: int) -> bytes | None:
 def _entry(member: Member, key: str) -> Entry | None:
     """What a member has under a key. Raises: Unavailable."""
     try:
-        return done_by(member.ask(lambda backend: backend.stat(key)), member, READ_SECONDS)
+        return done_by(member.ask(lambda backend: backend.stat(key)), member, PATIENT_SECONDS)
     except NotFound:
         return None
 

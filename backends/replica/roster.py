@@ -23,6 +23,7 @@ TWO = (
     "two replicas: while one is away tags cannot be read, nor anything be pushed, unless"
     " degraded_ack = 1 lets one acknowledge blobs. Three have none of this"
 )
+NOTHING = "no replica is there: is it mounted? (a new, empty one: `distserver replica join`)"
 NO_MEMBER = "it is no member of the set any more: empty it, then `distserver replica join`"
 
 
@@ -106,7 +107,7 @@ class Roster:
         self._asked = time.monotonic()
         problems = {member.name: "no answer in time" for member in self.all}
         beats: dict[Member, Beats] = {}
-        for member, answer in ask(self.all, _told):
+        for member, answer in ask(self.all, _told, lambda: bool(self._seen)):
             if isinstance(answer, StorageError):
                 problems[member.name] = str(answer)
                 continue
@@ -181,7 +182,7 @@ def marker_at(member: Member) -> tuple[Marker, int]:
     """Return what a member says of itself, and its beat. Raises: Unavailable."""
     found = markers(member.raw())
     if not found:
-        raise Unavailable("not initialised or not mounted, or no member: `distserver replica join`")
+        raise Unavailable(NOTHING)
     return max(found, key=lambda marker: marker.generation), own_beat(member.raw())
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from backends.base import Entry
 from backends.errors import NotFound, StorageError, Unavailable
 from backends.replica.asking import ask, words
-from backends.replica.member import READ_SECONDS, Member
+from backends.replica.member import Member
 from backends.replica.quorum import Quorum
 from backends.replica.roster import Roster
 
@@ -76,7 +76,7 @@ def look(roster: Roster, key: str, without: Member | None = None) -> Sight:
     """
     sight = Sight(roster.quorum)
     asked = [member for member in roster.counting if member is not without]
-    for member, answer in ask(asked, lambda backend: backend.stat(key), READ_SECONDS):
+    for member, answer in ask(asked, lambda backend: backend.stat(key), lambda: bool(sight.found)):
         sight.add(member, answer, roster.counts(member))
         if sight.enough:
             break

@@ -106,9 +106,10 @@ class ReplicaSet:
 
     def space(self) -> Space:
         """See HasSpace.space: what W members have room for."""
-        answers_ = [answer for _, answer in ask(self.roster.counting, _space)]
-        spaces = [answer for answer in answers_ if isinstance(answer, Space)]
-        write = self.roster.quorum.write
+        write, spaces = self.roster.quorum.write, list[Space]()
+        for _, answer in ask(self.roster.counting, _space, lambda: len(spaces) >= write):
+            if isinstance(answer, Space):
+                spaces.append(answer)
         if len(spaces) < write:
             raise Unavailable("too few replicas tell how much room they have")
 

@@ -23,6 +23,7 @@ SLICE_SECONDS = 1.0
 """Work at a stretch: with a pause of a few seconds after it, a fifth of a thread at most."""
 ROUND_SECONDS = 86400.0
 BEAT_SECONDS = 60.0
+MAX_SUSPECTS = 100
 _MEND_SECONDS = 600.0
 
 
@@ -35,13 +36,12 @@ class Tending:
         self._lane = Lane("mending", threads=1)
         self._suspects: dict[tuple[str, Member], None] = {}
         self._steps: Iterator[Looked] = iter(())
-        self._round = Round()
         self._next_beat = time.monotonic()
         self._next_round: float | None = None
 
     def suspect(self, key: str, member: Member) -> None:
         """Look at a copy of content soon, and mend it. Never waits."""
-        if (key, member) not in self._suspects:
+        if (key, member) not in self._suspects and len(self._suspects) < MAX_SUSPECTS:
             self._suspects[key, member] = None
             self._lane.submit(partial(self._mend, key, member), _MEND_SECONDS)
 
@@ -56,7 +56,7 @@ class Tending:
             self._next_round = time.monotonic() + random.uniform(0, ROUND_SECONDS)  # noqa: S311
         self._roster.refresh()
         for member in self._roster.written:
-            self._catch_up(member)
+            self._catch_up(member, until)
         if time.monotonic() >= self._next_beat:
             self._beat()
         if self._roster.set_back:
@@ -67,9 +67,9 @@ class Tending:
                     break
                 self._begin_round()
 
-    def _catch_up(self, member: Member) -> None:
+    def _catch_up(self, member: Member, until: float) -> None:
         try:
-            if self._hints.drain(member):
+            if self._hints.drain(member, until):
                 self._next_round = 0.0
         except (Unavailable, Full) as exc:
             log.debug("%s does not catch up yet: %s", member.name, exc)

@@ -42,12 +42,12 @@ class SetWriter:
         self._counts, self._acknowledging, self._missed = counts, enough, missed
         self._enough = enough()
         self._changed = threading.Condition()
-        self._size, self._since = 0, time.monotonic()
+        self._size, began = 0, time.monotonic()
         with self._changed:
             self._open = True
             self._tracks = [Track(member, self._changed) for member in members]
-        self._await(lambda track: track.begun, WRITE_SECONDS)
-        self._await_rest(lambda track: track.begun)
+        self._await(_is_begun, WRITE_SECONDS)
+        self._await_rest(_is_begun, began)
 
     def write(self, data: bytes | memoryview) -> None:
         """See Writer.write."""
@@ -62,19 +62,19 @@ class SetWriter:
     def commit(self, key: str) -> None:
         """See Writer.commit."""
         self._require_open()
+        began = time.monotonic()
         try:
             validate_key(key)
             with self._changed:
                 for track in self._tracks:
                     track.commit(key)
-            seconds = WRITE_SECONDS + self._size / SYNC_BYTES_PER_SECOND
-            self._await(lambda track: track.state == "committed", seconds)
+            self._await(_is_committed, WRITE_SECONDS + self._size / SYNC_BYTES_PER_SECOND)
             self._enough = self._acknowledging()
-            self._await(lambda track: track.state == "committed", seconds)
+            self._await(_is_committed, WRITE_SECONDS)
         except StorageError:
             self.abort()
             raise
-        self._await_rest(lambda track: track.state == "committed")
+        self._await_rest(_is_committed, began)
         self._open = False
         with self._changed:
             for track in self._tracks:
@@ -106,7 +106,6 @@ class SetWriter:
 
         Raises: Full, Unavailable; then the entry is given up.
         """
-        self._since = time.monotonic()
         with self._changed:
             self._changed.wait_for(lambda: self._is_settled(done), seconds)
             if self._count(done) >= self._enough:
@@ -115,9 +114,9 @@ class SetWriter:
         self.abort()
         raise error
 
-    def _await_rest(self, done: Callable[[Track], bool]) -> None:
+    def _await_rest(self, done: Callable[[Track], bool], began: float) -> None:
         """Give the others as long again: they are seldom far behind."""
-        grace = max(_GRACE_SECONDS, time.monotonic() - self._since)
+        grace = max(_GRACE_SECONDS, time.monotonic() - began)
         with self._changed:
             self._changed.wait_for(lambda: self._are_through(done), min(grace, WRITE_SECONDS))
 
@@ -144,3 +143,11 @@ class SetWriter:
             return Full(words({name: str(error) for name, error in errors.items()}))
         late = {t.member.name: f"no answer in {seconds:.0f} s" for t in self._tracks if t.busy}
         return Unavailable(words({**late, **{name: str(error) for name, error in errors.items()}}))
+
+
+def _is_begun(track: Track) -> bool:
+    return track.begun
+
+
+def _is_committed(track: Track) -> bool:
+    return track.state == "committed"
