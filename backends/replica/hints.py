@@ -34,6 +34,7 @@ COPY, DELETE = "copy", "delete"
 MAX_HINTS = 10_000
 """That one process writes for a member before it writes ALL instead."""
 MAX_HINT_BYTES = 4096
+_HINT_SECONDS = 60.0
 
 
 class Hints:
@@ -43,6 +44,7 @@ class Hints:
         self._roster, self._opening, self._mending = roster, opening, mending
         self._lane = Lane("hints", threads=1)
         self._written: Counter[str] = Counter()
+        self._lost: set[str] = set()
 
     def note(self, verb: str, key: str, member: Member) -> None:
         """Remember that a member has missed something; never waits."""
@@ -53,7 +55,10 @@ class Hints:
             name = secrets.token_hex(8) if self._written[id_] < MAX_HINTS else ALL
             if self._written[id_] <= MAX_HINTS:
                 data = json.dumps({"key": key, "verb": verb}).encode()
-                self._lane.submit(partial(self._write, f"{PREFIX}{id_}/{name}", data, id_), 60)
+                hint = f"{PREFIX}{id_}/{name}"
+                written = self._lane.submit(partial(self._write, hint, data, id_), _HINT_SECONDS)
+                if written.done() and written.exception():  # there are too many at once
+                    self._lost.add(id_)
 
     def pending(self, member: Member) -> Iterator[str]:
         """Yield the keys of a member's hints, as far as the others tell. Raises: Unavailable."""
@@ -70,7 +75,8 @@ class Hints:
             until  by time.monotonic()
         Returns: whether everything must be looked at. Raises: Unavailable, Full.
         """
-        everything = False
+        everything = (member.id or "") in self._lost
+        self._lost.discard(member.id or "")
         for hint in self.pending(member):
             if time.monotonic() > until:
                 return everything
@@ -116,6 +122,7 @@ class Hints:
                 writer.commit(hint)
         except StorageError as exc:
             log.debug("%s is not written, a repair will find it: %s", hint, exc)
+            self._lost.add(id_)
 
     def _ids(self, member: Member) -> list[str]:
         """The id of a member; if it was never reached, of all that were not."""

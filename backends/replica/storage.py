@@ -83,7 +83,11 @@ class ReplicaSet:
         validate_key(target)
         told = Told(self.roster, lambda backend: backend.link(source, target))
         told.wait()
-        lacking = [member for member, error in told.errors.items() if isinstance(error, NotFound)]
+        lacking = [
+            member
+            for member, error in told.errors.items()
+            if isinstance(error, NotFound) and self.roster.counts(member)
+        ]
         if not told.done and len(lacking) >= self.roster.quorum.read:
             raise NotFound(source)
         if told.done:
@@ -157,7 +161,7 @@ class ReplicaSet:
 
     def _copy_until_enough(self, key: str, told: Told, lacking: list[Member]) -> None:
         for member in lacking:
-            if len(told.done) < self.roster.quorum.write and self.roster.counts(member):
+            if len(told.done) < self.roster.quorum.write:
                 self.mending.copy(key, member)
                 told.done.append(member)
                 del told.errors[member]

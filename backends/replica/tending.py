@@ -55,8 +55,10 @@ class Tending:
         if self._next_round is None:  # now, after the fork: processes should not do it together
             self._next_round = time.monotonic() + random.uniform(0, ROUND_SECONDS)  # noqa: S311
         self._roster.refresh()
+        away = self._roster.problems()
         for member in self._roster.written:
-            self._catch_up(member, until)
+            if member.name not in away:
+                self._catch_up(member, until)
         if time.monotonic() >= self._next_beat:
             self._beat()
         if self._roster.set_back:
