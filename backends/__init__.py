@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from backends.base import Backend
 from backends.check import CheckResult, check_storage
 from backends.filesystem import Filesystem
-from backends.helpers import put, read_all
+from backends.helpers import put, read_all, settle
 from backends.identity import initialise, store_ids, unguarded
 from backends.memory import Memory
 from backends.replica import ReplicaSet
@@ -28,6 +28,7 @@ __all__ = [
     "open_backend",
     "put",
     "read_all",
+    "settle",
     "store_ids",
     "unguarded",
 ]

@@ -199,6 +199,17 @@ class Proves(Protocol):
 
 
 @runtime_checkable
+class Settles(Protocol):
+    """Capability: an entry can be there without having been acknowledged: seen, but not safe."""
+
+    def settle(self, key: str) -> None:
+        """Make an entry that is there as safe as if it had been written now.
+
+        Raises: NotFound, Unavailable, Full, Corrupt.
+        """
+
+
+@runtime_checkable
 class HasParts(Protocol):
     """Capability: the storage is made of several, any of which may be away."""
 

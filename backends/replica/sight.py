@@ -69,15 +69,16 @@ class Sight:
         return self._answered >= self.quorum.read and len(self.sizes) < 2
 
 
-def look(roster: Roster, key: str, without: Member | None = None) -> Sight:
+def look(roster: Roster, key: str, without: Member | None = None, thorough: bool = False) -> Sight:
     """Ask the members that count for a key, except one, until enough have answered.
 
+        thorough  until W have it, or all have answered
     Raises: Unavailable (no member was ever reached), InvalidKey.
     """
     sight = Sight(roster.quorum)
     asked = [member for member in roster.counting if member is not without]
     for member, answer in ask(asked, lambda backend: backend.stat(key), lambda: bool(sight.found)):
         sight.add(member, answer, roster.counts(member))
-        if sight.enough:
+        if sight.enough and (not thorough or len(sight.found) >= sight.quorum.write):
             break
     return sight

@@ -141,6 +141,15 @@ class ReplicaSet:
         """See Forms.form."""
         return form(self.roster.all, self.roster.expected_id)
 
+    def settle(self, key: str) -> None:
+        """See Settles.settle: on W members afterwards."""
+        sight = look(self.roster, validate_key(key), thorough=True)
+        sight.require(key)
+        size = sight.entry.size
+        holders = [m for m, entry in sight.found if entry.size == size and self.roster.counts(m)]
+        if not self._settle(key, holders, self.roster.acknowledging() - len(holders)):
+            raise NotFound(key)
+
     def parts(self) -> dict[str, str]:
         """See HasParts.parts."""
         self.roster.refresh()

@@ -96,7 +96,8 @@ class RecordStore:
         Raises: Full, Unavailable.
         """
         now = time.time()
-        for nonce in self.read(prefix).live:
+        # Settled: a push that failed may have left one where it can be lost.
+        for nonce in self.read(prefix, settle=True).live:
             entry = self._backend.stat(prefix + nonce)
             if entry.size == len(data) and 0 <= now - entry.modified < LEASE_SECONDS:
                 return nonce

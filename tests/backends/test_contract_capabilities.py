@@ -19,6 +19,7 @@ from backends.base import (
     LocalPath,
     Proves,
     Revises,
+    Settles,
     Sweeps,
     Tends,
 )
@@ -29,7 +30,7 @@ _T = TypeVar("_T")
 OFFERED = {
     "memory": set[type](),
     "filesystem": {Adopts, Revises, LocalPath, HasSpace, Sweeps, Guarded},
-    "replica": {HasSpace, HasParts, Sweeps, Proves, Tends, Forms},
+    "replica": {HasSpace, HasParts, Sweeps, Proves, Settles, Tends, Forms},
 }
 EVERY = set[type]().union(*OFFERED.values())
 

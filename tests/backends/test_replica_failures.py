@@ -436,3 +436,20 @@ def test_a_set_keeps_its_slices_short() -> None:
     from distserver.registry import janitor
 
     assert tending.SLICE_SECONDS * 4 <= janitor.TEND_SECONDS
+
+
+def test_a_push_does_not_rest_on_what_a_failed_one_left(world: World, site: Site) -> None:
+    """Blobs and records that one member only has are seen: an acknowledgement needs two."""
+    image = make_image("begun", 200_000)
+    lone = Filesystem(site.roots[0], reserve_bytes=0)
+    for blob in (*image.blobs, image.manifest):
+        digits = digest_of(blob).removeprefix("sha256:")
+        put(lone, f"blobs/sha256/{digits[:2]}/{digits}", blob)
+        put(lone, f"repositories/{NAME}/_blobs/sha256/{digits}/0123456789abcdef", b"")
+    site.break_(2, "refused")
+    for blob in image.blobs:
+        assert world.status("HEAD", f"blobs/{digest_of(blob)}") == 200, "a client skips its upload"
+    assert push_manifest(world.call, NAME, "new", image.manifest).status == 201
+    site.mend()
+    shutil.rmtree(site.roots[0])
+    assert_pulls(world.call, NAME, "new", image)
