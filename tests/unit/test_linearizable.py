@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 
@@ -19,6 +20,7 @@ def r(value: Value, called: float, ended: float) -> Operation:
 
 
 HISTORIES = 50
+SMALL_HISTORIES = 1000
 GOOD = {
     "nothing": [],
     "absent at first": [r(None, 0, 1)],
@@ -69,6 +71,53 @@ def test_histories_of_a_real_register_are_good_and_changed_ones_mostly_not() -> 
         else:
             caught += 1
     assert caught == HISTORIES
+
+
+def test_small_histories_are_judged_as_by_trying_every_order() -> None:
+    bad = 0
+    for seed in range(SMALL_HISTORIES):
+        history = _made_up(random.Random(seed))
+        explained = _explained(history)
+        assert (violation(history) is None) == explained, history
+        bad += not explained
+    assert SMALL_HISTORIES / 5 < bad < SMALL_HISTORIES / 2
+
+
+def _made_up(rng: random.Random) -> list[Operation]:
+    """A few operations with answers that may be right or not, some without an answer."""
+    values: list[Value] = [None]
+    history = []
+    for number in range(rng.randint(2, 8)):
+        called = rng.uniform(0, 4)
+        ended = called + rng.uniform(0, 2)
+        kind = rng.choice(["write", "write", "read", "read", "delete"])
+        if kind == "read":
+            history.append(r(rng.choice(values), called, ended))
+            continue
+        value = f"v{number}" if kind == "write" else None
+        values.append(value)
+        history.append(w(value, called, ended if rng.random() < 0.7 else None))
+    return history
+
+
+def _explained(history: list[Operation]) -> bool:
+    """Whether some order explains all answers; by trying every one."""
+    answered = frozenset(n for n, op in enumerate(history) if op.ended is not None)
+
+    @functools.cache
+    def go(left: frozenset[int], unknown: frozenset[int], value: Value) -> bool:
+        if not left:
+            return True
+        latest = min(history[number].ended or 0 for number in left)
+        for number in left | unknown:
+            op = history[number]
+            if op.called > latest or (op.kind == "read" and op.value != value):
+                continue
+            if go(left - {number}, unknown - {number}, op.value):
+                return True
+        return False
+
+    return go(answered, frozenset(range(len(history))) - answered, None)
 
 
 def _simulated(rng: random.Random) -> list[Operation]:
