@@ -141,9 +141,9 @@ class Roster:
                 self._problems[member.name] = "it was set back: it counts again once it is compared"
 
     def _has_reached(self, member: Member, number: int) -> bool:
-        return any(
-            isinstance(answer, int) and answer >= number for _, answer in ask([member], own_beat)
-        )
+        """Whether a member has; without an answer there is no ground to say that it has not."""
+        answers = [answer for _, answer in ask([member], own_beat) if isinstance(answer, int)]
+        return not answers or answers[0] >= number
 
     def _meet(self) -> None:
         self.refresh()
