@@ -36,6 +36,7 @@ class History:
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []
+        self.warned: list[tuple[float, str]] = []
 
     def note(
         self, kind: str, value: str | None, call: Callable[[], Answer], known: dict[int, bool]
@@ -50,6 +51,8 @@ class History:
         except requests.RequestException:
             answer = Answer(0, {}, b"")
         ended = time.monotonic() if answer.status in known else None
+        if "Warning" in answer.headers:
+            self.warned.append((called, answer.headers["Warning"]))
         if kind == "read":
             value = answer.headers.get("Docker-Content-Digest") if answer.status == 200 else None
         if ended and kind == "write" and not known[answer.status]:
@@ -64,10 +67,13 @@ def test_tag_histories_are_linearizable(tmp_path: Path) -> None:
         with pods(tmp_path / str(run), PODS) as made:
             push(live(made[0].server), NAME, "first", IMAGE)
             history = _history(made, run)
-        total += len(history)
-        answered += sum(op.ended is not None for op in history)
-        assert violation(history) is None, f"run {run}"
-        assert sum(op.kind == "read" and op.ended is not None for op in history) > 20
+        operations = history.operations
+        total += len(operations)
+        answered += sum(op.ended is not None for op in operations)
+        wrong = violation(operations)
+        assert wrong is None, f"run {run}:\n{_around(wrong, history)}"
+        assert sum(op.kind == "read" and op.ended is not None for op in operations) > 20
+        assert history.warned == [], "a version whose record and content were acknowledged is here"
     record(
         "R-20",
         f"history of a tag, {CLIENTS} clients, {PODS} servers, a set of {MEMBERS},"
@@ -77,7 +83,18 @@ def test_tag_histories_are_linearizable(tmp_path: Path) -> None:
     )
 
 
-def _history(made: list[Pod], run: int) -> list[Operation]:
+def _around(wrong: Operation, history: History) -> str:
+    """What happened in the two seconds before an operation, and all that wrote or read its value."""
+    begin, end = wrong.called - 2, (wrong.ended or wrong.called) + 0.1
+    lines = [
+        f"{op.called - begin:7.3f} {(op.ended or 999) - begin:7.3f} {op.kind:5} {str(op.value)[7:15]}"
+        for op in sorted(history.operations, key=lambda op: op.called)
+        if begin < op.called < end or op.value == wrong.value
+    ]
+    return "\n".join([*lines, *map(str, history.warned)])
+
+
+def _history(made: list[Pod], run: int) -> History:
     history, stop = History(), threading.Event()
     clients = [
         threading.Thread(target=_client, args=(made[n % PODS], f"{run} {n}", history, stop))
@@ -95,7 +112,7 @@ def _history(made: list[Pod], run: int) -> list[Operation]:
     for pod in made:
         wait_for(lambda pod=pod: _reads(live(pod.server)) in (200, 404), 30, "peace")  # type: ignore[misc]
         history.note("read", None, lambda: call("HEAD", _path()), {200: True, 404: True})
-    return history.operations
+    return history
 
 
 def _client(pod: Pod, seed: str, history: History, stop: threading.Event) -> None:
