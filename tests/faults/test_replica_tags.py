@@ -84,10 +84,10 @@ def test_tag_histories_are_linearizable(tmp_path: Path) -> None:
 
 
 def _around(wrong: Operation, history: History) -> str:
-    """What happened in the two seconds before an operation, and all that wrote or read its value."""
+    """What happened in the two seconds before an operation, and all that had its value."""
     begin, end = wrong.called - 2, (wrong.ended or wrong.called) + 0.1
     lines = [
-        f"{op.called - begin:7.3f} {(op.ended or 999) - begin:7.3f} {op.kind:5} {str(op.value)[7:15]}"
+        f"{op.called - begin:7.3f} {(op.ended or 999) - begin:7.3f} {op.kind} {str(op.value)[7:15]}"
         for op in sorted(history.operations, key=lambda op: op.called)
         if begin < op.called < end or op.value == wrong.value
     ]
