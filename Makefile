@@ -39,6 +39,9 @@ conformance: $(READY) $(TOOLS) ## The OCI conformance suite, on one process and 
 test-faults: $(READY) $(TOOLS) ## Kill, cut, fill and damage; TEST_COUNTS=full as in acceptance
 	$(PYTEST) tests/faults
 
+test-replica: $(READY) $(TOOLS) ## The protocol, read-your-writes and kills over a set of three directories
+	TEST_REPLICAS=3 $(PYTEST) tests/protocol tests/faults/test_read_your_writes.py tests/faults/test_kill.py
+
 test-upstreams: $(READY) $(TOOLS) ## Each fault of an upstream, with real clients; TEST_COUNTS=full as in acceptance
 	$(PYTEST) tests/upstreams
 
@@ -61,7 +64,7 @@ install-image: ## Put it where k3s, RKE2 or our import unit take it at boot: IMA
 	install -D -m 644 -t "$(DESTDIR)$(IMAGES)" dist/distserver-$(VERSION)-$(ARCH).tar
 
 acceptance: $(READY) $(TOOLS) ## Every table at full counts; records figures for docs/promises.md
-	TEST_COUNTS=full $(MAKE) test conformance test-clients test-faults test-upstreams test-objects test-links test-drills promises
+	TEST_COUNTS=full $(MAKE) test conformance test-clients test-faults test-replica test-upstreams test-objects test-links test-drills promises
 
 install-systemd: ## Install as a service: PREFIX, DESTDIR, WHEELS (no network), ENABLE=1; see contrib/systemd
 	bash contrib/systemd/install.sh install

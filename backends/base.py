@@ -238,6 +238,52 @@ class Redirects(Protocol):
 
 
 @runtime_checkable
+class Proves(Protocol):
+    """Capability: of an entry named by its digest, only proved bytes are returned, else Corrupt."""
+
+    def scrub(self, key: str) -> int:
+        """Read every copy of an entry; replace damaged and missing ones from good ones.
+
+        Returns: how many were damaged. Raises: Unavailable.
+        """
+
+
+@runtime_checkable
+class Settles(Protocol):
+    """Capability: an entry can be there without having been acknowledged: seen, but not safe."""
+
+    def settle(self, key: str) -> None:
+        """Make an entry that is there as safe as if it had been written now.
+
+        Raises: NotFound, Unavailable, Full, Corrupt.
+        """
+
+
+@runtime_checkable
+class HasParts(Protocol):
+    """Capability: the storage is made of several, any of which may be away."""
+
+    def parts(self) -> dict[str, str]:
+        """Return the URL of each and what is wrong with it, "" = nothing. Blocks: a second."""
+
+
+@runtime_checkable
+class Tends(Protocol):
+    """Capability: there is work to do in the background."""
+
+    def tend(self) -> None:
+        """Do some of it, for about a second. Called every few seconds. Raises: StorageError."""
+
+
+@runtime_checkable
+class Forms(Protocol):
+    """Capability: a storage made of storages gives itself and them their identities."""
+
+    def form(self) -> str:
+        """Return its id; give it one first if it has none. Raises: Unavailable, Full."""
+
+
+@runtime_checkable
 class Guarded(Protocol):
     """Capability: a storage that can be mistaken for another asks for its identity at every verb.
 

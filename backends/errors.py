@@ -3,6 +3,7 @@
     StorageError
     ├── NotFound       the storage said that there is no such key
     ├── Unavailable    could not be asked: timeout, stale handle, refused login, no mount
+    │   └── Incomplete   a listing that ended, but may lack keys: too few replicas answered
     ├── Full           no room for this write: disk, inodes, quota or our own reserve
     ├── Corrupt        the bytes that are stored are not the bytes that were written
     ├── RangeInvalid   a start or stop outside 0..size
@@ -24,6 +25,10 @@ class NotFound(StorageError):
 
 class Unavailable(StorageError):
     """The storage gave no answer that can be trusted; nothing is known about the key."""
+
+
+class Incomplete(Unavailable):
+    """The keys that were yielded are there; others may be, too. Only at the end of a listing."""
 
 
 class Full(StorageError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backends.base import Backend
+from backends.base import Backend, Settles
 from backends.errors import Corrupt
 
 
@@ -11,6 +11,12 @@ def put(backend: Backend, key: str, data: bytes) -> None:
     with backend.create() as writer:
         writer.write(data)
         writer.commit(key)
+
+
+def settle(backend: Backend, key: str) -> None:
+    """Let an acknowledgement rest on an entry that was found, not written. Raises: see Settles."""
+    if isinstance(backend, Settles):
+        backend.settle(key)
 
 
 def read_all(backend: Backend, key: str, limit: int) -> bytes:

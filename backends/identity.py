@@ -10,7 +10,7 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator
 
-from backends.base import Backend, Guarded
+from backends.base import Backend, Forms, Guarded
 from backends.errors import Corrupt, NotFound, Unavailable
 from backends.helpers import put, read_all
 
@@ -29,16 +29,22 @@ def initialise(backend: Backend) -> str:
 
     Raises: Unavailable (also: not empty and without an id, or of an unknown format), Full.
     """
+    if isinstance(backend, Forms):
+        return backend.form()
     raw = unguarded(backend)
     found = store_ids(raw)
     if found:
         return min(found)
-    if not _blank(raw):
+    if not blank(raw):
         raise Unavailable(
             "the storage is not empty, but has no identity: it is not ours to initialise"
         )
-    store_id = str(uuid.uuid4())
-    put(raw, f"{DIRECTORY}/{store_id}", _MARKER)
+    return mark(raw, str(uuid.uuid4()))
+
+
+def mark(raw: Backend, store_id: str, data: bytes = _MARKER) -> str:
+    """Give a storage an id, and return it. Raises: Full, Unavailable."""
+    put(raw, f"{DIRECTORY}/{store_id}", data)
     return store_id
 
 
@@ -85,7 +91,8 @@ def unguarded(backend: Backend) -> Backend:
     return backend.unguarded() if isinstance(backend, Guarded) else backend
 
 
-def _blank(backend: Backend) -> bool:
+def blank(backend: Backend) -> bool:
+    """Whether nothing is stored there. Raises: Unavailable."""
     if isinstance(backend, Guarded):
         return backend.blank()
     return next(iter(backend.keys("")), None) is None

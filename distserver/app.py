@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def create_app(config: Config | None = None, metrics: Metrics | None = None) -> 
         return create_server_app(load(environ=os.environ).config)
     metrics = metrics or Metrics()
     mode = Mode(Path(config.state), config.mode)
-    backend = open_storage(config)
+    backend = _storage(config, metrics)
     hot = _hot(config, backend, _alarm(config, metrics))
     made = _proxied(config, mode, metrics, backend, hot.content)
     registry = recalling(made.registry, hot)
@@ -90,7 +91,7 @@ def create_app(config: Config | None = None, metrics: Metrics | None = None) -> 
 
 def open_proxied(config: Config, mode: Mode, metrics: Metrics) -> Proxied:
     """Open a registry that brings what it lacks from the upstreams; it makes no hot copies."""
-    backend = open_storage(config)
+    backend = _storage(config, metrics)
     content = Content(backend, _alarm(config, metrics))
     return _proxied(config, mode, metrics, backend, content)
 
@@ -109,14 +110,16 @@ def open_registry(config: Config) -> Registry:
     return recalling(registry, _hot(config, registry.backend))
 
 
-def open_storage(config: Config) -> Backend:
+def open_storage(config: Config, damaged: Callable[[str], None] = lambda _: None) -> Backend:
     """Open the configured storage, bound to the id that the configuration or the state remembers.
 
     The first id met is remembered, so that another storage under the same path is noticed; and a
     storage that is met for the first time is examined.
+
+    damaged  told of the URL of a replica, for each damaged copy that is found
     """
     expected = config.storage_id or remembered_id(config)
-    backend = _open(config, expected)
+    backend = _open(config, expected, damaged)
     try:
         if expected is None:
             ids = store_ids(backend)
@@ -125,7 +128,7 @@ def open_storage(config: Config) -> Backend:
                 return backend
             expected = min(ids)
             remember_id(config, expected)
-            backend = _open(config, expected)
+            backend = _open(config, expected, damaged)
         require_reliable(config, backend, expected)
     except StorageError as exc:
         log.warning("the storage cannot be used yet: %s", exc)
@@ -139,12 +142,13 @@ def initialise_storage(config: Config) -> str:
     id is known already: then a storage that is missing, empty or another is one not mounted.
     Raises: StorageError.
     """
-    backend = _open(config, None)
     known = config.storage_id or remembered_id(config)
+    backend = _open(config, known if len(config.storage) > 1 else None)
     if known and isinstance(backend, Guarded):
         return require(known, store_ids(backend), config.storage[0])
-    if config.storage[0].startswith("/"):
-        _make_directory(Path(config.storage[0]))
+    for place in config.storage if not known else ():
+        if place.startswith("/"):
+            _make_directory(Path(place))
     found = initialise(backend)
     remember_id(config, found)
     require_reliable(config, backend, found)
@@ -186,6 +190,11 @@ def _proxied(
     return proxied(held, upstreams_of(config), connect, config, mode, metrics)
 
 
+def _storage(config: Config, metrics: Metrics) -> Backend:
+    """Open the storage for a server: damaged copies of its replicas are counted."""
+    return open_storage(config, lambda part: metrics.corrupt.labels(part).inc())
+
+
 def _alarm(config: Config, metrics: Metrics) -> Alarm:
     counted = metrics.corrupt.labels(config.storage[0])
     return lambda _: counted.inc()
@@ -199,8 +208,10 @@ def _hot(config: Config, backend: Backend, alarm: Alarm = no_alarm) -> Recall:
     return Recall(HotContent(backend, alarm, tier), Facts(Path(config.state) / "facts", seconds))
 
 
-def _open(config: Config, expected: str | None) -> Backend:
-    return open_configured(config, config.storage[0], expected)
+def _open(
+    config: Config, expected: str | None, damaged: Callable[[str], None] = lambda _: None
+) -> Backend:
+    return open_configured(config, config.storage, expected, damaged)
 
 
 def _access(config: Config) -> Access:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from backends import Backend, S3Options, open_backend
@@ -13,15 +14,27 @@ from distserver.config import Config, ConfigError
 log = logging.getLogger(__name__)
 
 
-def open_configured(config: Config, url: str, expected_id: str | None = None) -> Backend:
-    """Open a storage; nothing is touched.
+def open_configured(
+    config: Config,
+    urls: Sequence[str],
+    expected_id: str | None = None,
+    damaged: Callable[[str], None] = lambda _: None,
+) -> Backend:
+    """Open a storage, or the replica set that several are; nothing is touched.
 
         expected_id  the id that it must carry; None = the first one met
-    Raises: ConfigError, if this is no URL of a storage.
+        damaged      told of the URL of a replica, for each damaged copy that is found
+    Raises: ConfigError, if one is no URL of a storage.
     """
-    reserve = None if config.reserve_bytes < 0 else config.reserve_bytes
     try:
-        return open_backend(url, expected_id=expected_id, reserve_bytes=reserve, s3=_s3(config))
+        return open_backend(
+            *urls,
+            expected_id=expected_id,
+            reserve_bytes=None if config.reserve_bytes < 0 else config.reserve_bytes,
+            s3=_s3(config),
+            degraded_ack=bool(config.degraded_ack) and len(urls) > 1,
+            damaged=damaged,
+        )
     except ValueError as exc:
         raise ConfigError(str(exc)) from exc
 

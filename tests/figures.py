@@ -8,6 +8,8 @@ import re
 import subprocess
 from pathlib import Path
 
+from tests.live import REPLICAS
+
 DIRECTORY = Path(__file__).parent.parent / ".figures"
 
 
@@ -22,6 +24,8 @@ def record(promise: str, experiment: str, aim: str, figure: str) -> None:
     DIRECTORY.mkdir(exist_ok=True)
     if "TEST_STORAGES" in os.environ:
         experiment += ", on an object store"
+    if REPLICAS > 1:
+        experiment += f"; on a set of {REPLICAS} directories"
     row = {"promise": promise, "experiment": experiment, "aim": aim, "figure": figure}
     slug = re.sub(r"[^a-z0-9]+", "-", f"{promise} {experiment}".lower())[:120]
     (DIRECTORY / f"{slug}.json").write_text(json.dumps({**row, "commit": _commit()}) + "\n")

@@ -22,6 +22,8 @@ T = TypeVar("T")
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
 POLL_SECONDS = 0.02
+REPLICAS = int(os.environ.get("TEST_REPLICAS", "1"))
+"""Of how many directories the storage of each server is made."""
 _LISTENING = re.compile(r"Listening at: (https?)://([^:]+):(\d+) \((\d+)\)")
 
 
@@ -55,8 +57,13 @@ class Server:
 
     @property
     def storage(self) -> Path:
-        """Directory of the storage."""
+        """Directory of the storage, or of its replicas."""
         return self.directory / "storage"
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """What its configuration says of the storage."""
+        return places(self.storage)
 
     @property
     def log(self) -> str:
@@ -106,7 +113,7 @@ def start_server(
     *arguments: str,
     env: Mapping[str, str] | None = None,
     port: int = 0,
-    storage: Path | str | None = None,
+    storage: Path | str | tuple[str, ...] | None = None,
     before: tuple[str, ...] = (),
 ) -> Server:
     """Start a server with `--init` and wait until it is ready.
@@ -128,7 +135,7 @@ def start_server(
     command = [
         *(*before, sys.executable, "-m", "distserver", "serve", "--init"),
         *("--listen", f"127.0.0.1:{port}"),
-        *("--storage", _storage(storage or directory / "storage")),
+        *storage_flags(directory / "storage" if storage is None else storage),
         *("--state", str(directory / "state"), *arguments),
     ]
     log = directory / "server.log"
@@ -145,6 +152,26 @@ def start_server(
         process.wait(STOP_SECONDS)
         raise
     return server
+
+
+def places(storage: Path | str | tuple[str, ...]) -> tuple[str, ...]:
+    """The URLs of a storage: those given, or a directory, or TEST_REPLICAS directories below it.
+
+    With TEST_STORAGES, such as s3://bucket, a path means a prefix in there.
+    """
+    if isinstance(storage, tuple):
+        return storage
+    base = os.environ.get("TEST_STORAGES")
+    if base and isinstance(storage, Path):
+        return (f"{base}/{hashlib.sha256(bytes(storage)).hexdigest()[:32]}",)
+    if REPLICAS == 1:
+        return (str(storage),)
+    return tuple(f"{storage}/{number}" for number in range(REPLICAS))
+
+
+def storage_flags(storage: Path | str | tuple[str, ...]) -> list[str]:
+    """What tells a command of a storage in a directory."""
+    return [flag for place in places(storage) for flag in ("--storage", place)]
 
 
 @contextmanager
@@ -184,14 +211,6 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
-
-
-def _storage(where: Path | str) -> str:
-    """URL of a storage; with TEST_STORAGES, such as s3://bucket, a path means a prefix in there."""
-    base = os.environ.get("TEST_STORAGES")
-    if base and isinstance(where, Path):
-        return f"{base}/{hashlib.sha256(bytes(where)).hexdigest()[:32]}"
-    return str(where)
 
 
 def _listening(process: subprocess.Popen[bytes], log: Path, offset: int) -> re.Match[str] | None:

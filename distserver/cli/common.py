@@ -33,7 +33,7 @@ def configured(*flags: str) -> Callable[[Command], Command]:
             "--storage",
             multiple=True,
             metavar="URL",
-            help="Where content is kept: a path, or s3://BUCKET[/PREFIX].",
+            help="Where content is kept: a path, or s3://BUCKET[/PREFIX]; several: a replica set.",
         )
         @click.option("--state", metavar="DIR", help="This node's own state; safe to delete.")
         @wraps(command)
@@ -55,7 +55,7 @@ def require_owner(config: Config) -> None:
 
     Raises: ClickException.
     """
-    for place in (config.storage[0], config.state):
+    for place in (*config.storage, config.state):
         path = Path(place)
         owner = within(partial(_owner_of, path), place)
         if owner and os.geteuid() == 0:

@@ -47,7 +47,7 @@ def check_storage(url: str, file: str | None) -> None:
     with plain_errors():
         config = load(file, os.environ).config
         try:
-            backend, other = (unguarded(open_configured(config, url)) for _ in range(2))
+            backend, other = (unguarded(open_configured(config, [url])) for _ in range(2))
         except ValueError as exc:
             raise click.UsageError(str(exc)) from exc
         failed = 0

@@ -6,22 +6,22 @@ Repositories and rights are not its business (blobs, manifests).
 from __future__ import annotations
 
 import functools
-import hashlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from cachetools import LRUCache
 
 from backends import Backend, put, read_all
-from backends.base import Adopts, HasSpace, Reader, Writer
+from backends.base import Adopts, HasSpace, Proves, Reader
 from backends.errors import Corrupt, Full, NotFound, Unavailable
 from distserver.oci.digests import Digest, new_hash
 from distserver.oci.errors import DigestInvalid
 from distserver.registry import layout, verified
 from distserver.registry.damaged import Damaged
+from distserver.registry.hashes import fill
 from distserver.registry.verified import CHUNK_BYTES, ChunkVerifier, WholeVerifier
 
 log = logging.getLogger(__name__)
@@ -32,78 +32,6 @@ MAX_CHUNK_HASH_BYTES = 64 << 20
 
 Alarm = Callable[[Digest], None]
 """Told of each copy that is found damaged."""
-_WORTH_A_THREAD = 128 << 10
-
-
-@functools.cache
-def _threads() -> ThreadPoolExecutor:
-    """Threads that hash beside the ones that receive; made at the first push, so after the fork."""
-    return ThreadPoolExecutor(os.cpu_count(), "hash")
-
-
-class Hashes:
-    """The digest of a stream and the SHA-256 of each of its 1 MiB chunks, in one pass."""
-
-    def __init__(self, algorithm: str = "sha256") -> None:
-        self.algorithm = algorithm
-        self.size = 0
-        self._whole = new_hash(algorithm)
-        self._chunk = hashlib.sha256()
-        self._chunks: list[bytes] = []
-
-    def update(self, data: bytes) -> None:
-        """Take the next bytes of the stream; both hashes run at once where there are two cores."""
-        if len(data) < _WORTH_A_THREAD:
-            self._whole.update(data)
-            self._update_chunks(memoryview(data))
-            return
-        try:
-            whole = _threads().submit(self._whole.update, data)
-        except RuntimeError:  # the process ends while a fetch goes on: no thread is lent any more
-            self._whole.update(data)
-            self._update_chunks(memoryview(data))
-            return
-        self._update_chunks(memoryview(data))
-        whole.result()
-
-    def _update_chunks(self, view: memoryview) -> None:
-        while view:
-            room = CHUNK_BYTES - self.size % CHUNK_BYTES
-            part, view = view[:room], view[room:]
-            self._chunk.update(part)
-            self.size += len(part)
-            if len(part) == room:
-                self._chunks.append(self._chunk.digest())
-                self._chunk = hashlib.sha256()
-
-    def copy(self) -> Hashes:
-        """Return hashes of the same bytes, to go on with in another way."""
-        twin = Hashes(self.algorithm)
-        twin.size, twin._chunks = self.size, list(self._chunks)
-        twin._whole, twin._chunk = self._whole.copy(), self._chunk.copy()
-        return twin
-
-    @property
-    def digest(self) -> Digest:
-        """Digest of all that was taken."""
-        return Digest(self.algorithm, self._whole.hexdigest())
-
-    @property
-    def chunks(self) -> bytes:
-        """Hashes of the chunks, 32 bytes each; empty for a stream of one chunk or less."""
-        if self.size <= CHUNK_BYTES:
-            return b""
-        rest = [self._chunk.digest()] if self.size % CHUNK_BYTES else []
-        return b"".join(self._chunks + rest)
-
-
-def fill(writer: Writer, body: Iterable[bytes], algorithm: str) -> Hashes:
-    """Write a stream and hash it. Raises: what the body raises; Full, Unavailable."""
-    hashes = Hashes(algorithm)
-    for data in body:
-        writer.write(data)
-        hashes.update(data)
-    return hashes
 
 
 def no_alarm(digest: Digest) -> None:
@@ -115,6 +43,7 @@ class Content:
 
     def __init__(self, backend: Backend, alarm: Alarm = no_alarm) -> None:
         self._backend, self._alarm = backend, alarm
+        self._proves = isinstance(backend, Proves)
         self._damaged = Damaged(backend)
         self._intact: LRUCache[verified.Identity, bool] = LRUCache(maxsize=100_000)
         self._lock = threading.Lock()
@@ -141,6 +70,7 @@ class Content:
                 raise DigestInvalid(f"the content has the digest {hashes.digest}, not {digest}")
             writer.commit(layout.blob(digest))
         self.put_chunks(digest, hashes.chunks)
+        self._damaged.replaced(digest)
         return hashes.size
 
     def add(self, body: Iterable[bytes]) -> Digest:
@@ -186,6 +116,7 @@ class Content:
         Raises: NotFound (source), Full, Unavailable.
         """
         self._backend.link(source, layout.blob(digest))
+        self._damaged.replaced(digest)
 
     def _require_room(self, count: int) -> None:
         """Begin no copy that cannot end. Raises: Full, Unavailable."""
@@ -209,7 +140,8 @@ class Content:
 
     def read(self, digest: Digest, limit: int) -> bytes:
         """Return all bytes, verified. Raises: NotFound, Unavailable, Corrupt (also: over limit)."""
-        data = read_all(self._backend, layout.blob(digest), limit)
+        with self._alarmed(digest):
+            data = read_all(self._backend, layout.blob(digest), limit)
         if Digest.of(data, digest.algorithm) != digest:
             raise self.corrupt(digest)
         return data
@@ -221,7 +153,8 @@ class Content:
         Raises: NotFound, RangeInvalid, Unavailable, Corrupt.
         Blocks on: opening, and reading the first chunk when the file was not verified before.
         """
-        reader = self._opened(digest, start, stop)
+        with self._alarmed(digest):
+            reader = self._opened(digest, start, stop)
         if self._is_proved(reader):
             return reader
         if start == 0 and stop in (None, reader.size):
@@ -252,7 +185,7 @@ class Content:
 
     def verify(self, digest: Digest) -> int:
         """Read all of it and compare; return its size. Raises: NotFound, Unavailable, Corrupt."""
-        with self._backend.open(layout.blob(digest)) as reader:
+        with self._alarmed(digest), self._backend.open(layout.blob(digest)) as reader:
             found = new_hash(digest.algorithm)
             while data := reader.read(READ_BYTES):
                 found.update(data)
@@ -272,12 +205,25 @@ class Content:
         self._damaged.mark(digest)
         return Corrupt(str(digest))
 
+    @contextmanager
+    def _alarmed(self, digest: Digest) -> Iterator[None]:
+        """Raise the alarm where a storage that proves what it returns has no good copy."""
+        try:
+            yield
+        except Corrupt as exc:
+            if self._proves:
+                raise self.corrupt(digest) from exc
+            raise
+
     def _opened(self, digest: Digest, start: int, stop: int | None) -> Reader:
-        """Open what is stored, unverified."""
-        return self._backend.open(layout.blob(digest), start, stop)
+        """Open what is stored, unverified but by a storage that does so itself."""
+        reader = self._backend.open(layout.blob(digest), start, stop)
+        return verified.ProvedReader(reader, digest, self.corrupt) if self._proves else reader
 
     def _is_proved(self, reader: Reader) -> bool:
-        """Whether this version of a local file was read through its hash already."""
+        """Whether the storage proves it, or this version of a local file was proved already."""
+        if isinstance(reader, verified.ProvedReader):
+            return True
         identity = verified.identity(reader)
         with self._lock:
             return identity in self._intact

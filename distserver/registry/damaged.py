@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 
 from backends import Backend, put, read_all
-from backends.errors import NotFound, StorageError
+from backends.base import Proves
+from backends.errors import Incomplete, NotFound, StorageError
 from distserver.oci.digests import Digest
 from distserver.registry import layout
 from distserver.registry.cache import ValidatedCache
@@ -33,7 +34,7 @@ class Damaged:
         if key not in self._cache.get("marks", (layout.DAMAGED,), self._load):
             return False
         try:
-            return read_all(self._backend, key, MAX_MARK_BYTES) == self._stamp(digest)
+            return self._speaks_of_current(key, digest)
         except NotFound:
             return False
 
@@ -49,8 +50,34 @@ class Damaged:
         if self.has(digest):
             self._backend.delete(layout.damaged(digest))
 
+    def replaced(self, digest: Digest) -> None:
+        """Take note of new copies: where clocks differ a mark may seem to speak of them, too.
+
+        Raises: Unavailable.
+        """
+        if isinstance(self._backend, Proves):
+            self.clear(digest)
+
     def _load(self) -> frozenset[str]:
-        return frozenset(self._backend.keys(layout.DAMAGED))
+        marks = set()
+        try:
+            for key in self._backend.keys(layout.DAMAGED):
+                marks.add(key)
+        except Incomplete as exc:
+            # The bytes are verified in any case: a mark only saves the reading.
+            log.debug("not all marks of damage are known: %s", exc)
+        return frozenset(marks)
+
+    def _speaks_of_current(self, key: str, digest: Digest) -> bool:
+        """Whether a mark speaks of what is stored now. Raises: NotFound.
+
+        The copies of one entry in several places have several times: a mark speaks of those that
+        are older than itself.
+        """
+        if isinstance(self._backend, Proves):
+            copies = self._backend.stat(layout.blob(digest))
+            return self._backend.stat(key).modified >= copies.modified
+        return read_all(self._backend, key, MAX_MARK_BYTES) == self._stamp(digest)
 
     def _stamp(self, digest: Digest) -> bytes:
         return repr(self._backend.stat(layout.blob(digest)).modified).encode()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from backends import Backend
-from backends.base import Sweeps
+from backends.base import Sweeps, Tends
 from backends.errors import NotFound, StorageError
 from distserver.registry import layout
 from distserver.registry.catalog import upload_repositories
@@ -19,6 +19,8 @@ from distserver.registry.uploads import Uploads
 log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 3600.0
+TEND_SECONDS = 4.0
+"""Pause between two stretches of a storage's own work in the background."""
 
 
 def sweep(backend: Backend, uploads: Uploads, max_age_seconds: float) -> int:
@@ -44,8 +46,12 @@ def start(
 ) -> threading.Thread:
     """Sweep every hour, or as often as uploads expire if that is sooner. Call it after fork.
 
+    Beside it a storage does what it has to do by itself (capability Tends).
+
     others  sweeps of this node's own files; they return how many they removed
     """
+    if isinstance(backend, Tends):
+        threading.Thread(target=_tend, args=(backend,), name="tender", daemon=True).start()
     interval = min(INTERVAL_SECONDS, max_age_seconds)
 
     def run() -> None:
@@ -65,6 +71,15 @@ def start(
     thread = threading.Thread(target=run, name="janitor", daemon=True)
     thread.start()
     return thread
+
+
+def _tend(backend: Tends) -> None:
+    while True:
+        time.sleep(TEND_SECONDS)
+        try:
+            backend.tend()
+        except StorageError as exc:
+            log.warning("the storage's own work is put off: %s", exc)
 
 
 def _expired(backend: Backend, name: str, max_age_seconds: float) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from functools import partial
 
 from cachetools import LRUCache
 
-from backends import Backend, put, read_all
+from backends import Backend, put, read_all, settle
 from backends.errors import Corrupt, NotFound, Unavailable
 from distserver.oci.digests import Digest
 from distserver.oci.errors import (
@@ -32,6 +33,7 @@ from distserver.registry.manifest_record import MAX_RECORD_BYTES, field, type_of
 from distserver.registry.records import RecordStore
 from distserver.registry.tags import Arrived, Tags
 
+log = logging.getLogger(__name__)
 NOT_ARRIVED = "a newer version of this tag has not arrived here yet"
 PUSH_TRIES = 3
 """A push that loses against concurrent deletes of the same digest this often is refused."""
@@ -130,6 +132,7 @@ class Manifests:
             raise DigestInvalid(f"the manifest has the digest {digest}, not {reference}")
         self._require_references(name, manifest)
         self._content.put_small(digest, body)
+        self._settle(digest, manifest)
         self._announce(name, digest, manifest)
         for _ in range(PUSH_TRIES):
             if self._record_and_tag(name, digest, manifest, tags):
@@ -228,6 +231,17 @@ class Manifests:
         except (NotFound, Corrupt):
             return False
         return True
+
+    def _settle(self, digest: Digest, manifest: Manifest) -> None:
+        """Let the push rest on content that it did not bring: what a failed one left is seen, too.
+
+        Raises: Unavailable, Full.
+        """
+        for needed in (digest, *(d.digest for d in (*manifest.blobs, *manifest.children))):
+            try:
+                settle(self._backend, layout.blob(needed))
+            except (NotFound, Corrupt) as exc:
+                log.debug("%s is looked at again before the push ends: %s", needed, exc)
 
     def _announce(self, name: str, digest: Digest, manifest: Manifest) -> None:
         """Write all that is only a hint, or a lease, before the manifest itself can be seen."""

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 
 from backends import Backend, put
+from backends.errors import Incomplete
 from distserver.oci.digests import Digest
 from distserver.registry.cache import ValidatedCache
 
@@ -51,18 +52,30 @@ class RecordStore:
         self._backend = backend
         self._cache: ValidatedCache[Records] = ValidatedCache(backend, CACHE_BYTES)
 
-    def read(self, prefix: str) -> Records:
-        """List the records under a prefix. Raises: Unavailable. Blocks on: a listing, or a stat."""
+    def read(self, prefix: str, settle: bool = False) -> Records:
+        """List the records under a prefix.
+
+            settle  what is seen once is seen from then on (see Backend.keys). Without it a live
+                    record is enough, where too few replicas of a storage answer
+        Raises: Unavailable. Blocks on: a listing, or a stat.
+        """
 
         def load() -> Records:
-            return sort([key[len(prefix) :] for key in self._backend.keys(prefix)])
+            names: list[str] = []
+            try:
+                for key in self._backend.keys(prefix, settle=settle):
+                    names.append(key[len(prefix) :])
+            except Incomplete:
+                if settle or not sort(names).live:
+                    raise
+            return sort(names)
 
         return self._cache.get(prefix, (prefix,), load)
 
     def read_tree(self, prefix: str) -> dict[Digest, Records]:
         """List all records of the directories <alg>/<hex>/ under a prefix. Raises: Unavailable."""
         names: dict[Digest, list[str]] = {}
-        for key in self._backend.keys(prefix):
+        for key in self._backend.keys(prefix, settle=True):
             algorithm, _, rest = key[len(prefix) :].partition("/")
             digits, _, record = rest.partition("/")
             names.setdefault(Digest(algorithm, digits), []).append(record)
@@ -83,7 +96,8 @@ class RecordStore:
         Raises: Full, Unavailable.
         """
         now = time.time()
-        for nonce in self.read(prefix).live:
+        # Settled: a push that failed may have left one where it can be lost.
+        for nonce in self.read(prefix, settle=True).live:
             entry = self._backend.stat(prefix + nonce)
             if entry.size == len(data) and 0 <= now - entry.modified < LEASE_SECONDS:
                 return nonce

@@ -197,13 +197,13 @@ class Tags:
         """Whether it names a manifest whose record was not removed."""
         if version.digest is None:
             return False
-        records = self._records.read(layout.manifest_records(name, version.digest))
+        records = self._records.read(layout.manifest_records(name, version.digest), settle=True)
         return version.record not in records.gone
 
     def _is_absent(self, name: str, version: Version) -> bool:
         if version.digest is None:
             return False
-        records = self._records.read(layout.manifest_records(name, version.digest))
+        records = self._records.read(layout.manifest_records(name, version.digest), settle=True)
         return version.record not in records.gone and version.record not in records.live
 
     def _each(self, name: str) -> Iterator[tuple[Tag, Version, Current | None]]:
@@ -233,7 +233,7 @@ class Tags:
     ) -> Current | None:
         return choose(
             versions,
-            lambda digest: self._records.read(layout.manifest_records(name, digest)),
+            lambda digest: self._records.read(layout.manifest_records(name, digest), settle=True),
             arrived,
         )
 

@@ -21,7 +21,8 @@ from distserver.oci.errors import BlobUploadUnknown, ChunkOutOfOrder, DigestInva
 from distserver.oci.ranges import ByteRange
 from distserver.registry import layout
 from distserver.registry.blobs import Blobs
-from distserver.registry.content import READ_BYTES, Content, fill
+from distserver.registry.content import READ_BYTES, Content
+from distserver.registry.hashes import fill
 
 _PIECE = re.compile(r"([0-9]{20})-([0-9]{1,18})-([0-9a-f]{64})")
 _SESSION = re.compile(r"[0-9a-f]{32}")

@@ -26,7 +26,7 @@ Identity = tuple[int, int, int, int]
 
 
 class _Wrapper:
-    """What both readers share: a size, and an inner reader to close."""
+    """What these readers share: a size, and an inner reader to close."""
 
     def __init__(self, inner: Reader) -> None:
         self._inner = inner
@@ -49,6 +49,20 @@ class _Wrapper:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+class ProvedReader(_Wrapper):
+    """Reads what the storage proves itself; raises the alarm when it has no good copy."""
+
+    def __init__(self, inner: Reader, digest: Digest, corrupt: Callable[[Digest], Corrupt]) -> None:
+        super().__init__(inner)
+        self._digest, self._corrupt = digest, corrupt
+
+    def _piece(self, n: int) -> bytes:
+        try:
+            return self._inner.read(n)
+        except Corrupt as exc:
+            raise self._corrupt(self._digest) from exc
 
 
 class WholeVerifier(_Wrapper):

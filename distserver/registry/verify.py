@@ -6,13 +6,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from backends import read_all
+from backends.base import Proves
 from backends.errors import Corrupt, NotFound
 from distserver.oci.digests import Digest
 from distserver.oci.errors import DigestInvalid, ManifestInvalid, ManifestUnknown
 from distserver.oci.manifests import MAX_MANIFEST_BYTES, parse_manifest
 from distserver.registry import layout
 from distserver.registry.catalog import upload_repositories
-from distserver.registry.content import MAX_CHUNK_HASH_BYTES, READ_BYTES, Hashes
+from distserver.registry.content import MAX_CHUNK_HASH_BYTES, READ_BYTES
+from distserver.registry.hashes import Hashes
 from distserver.registry.local import Registry
 
 BLOBS = "blobs/"
@@ -85,6 +87,8 @@ def _image(name: str, digest: Digest, found: Iterable[str]) -> Image:
 
 def _check(registry: Registry, key: str, digest: Digest) -> Checked:
     hashes = Hashes(digest.algorithm)
+    if isinstance(registry.backend, Proves):
+        registry.backend.scrub(key)
     try:
         with registry.backend.open(key) as reader:
             while data := reader.read(READ_BYTES):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backends import Backend, Filesystem, Memory, guarded, initialise
+from backends import Backend, Filesystem, Memory, guarded, initialise, open_backend
 from tests.backends.fake_os import FakeOs
 
 Reopen = Callable[[], Backend]
@@ -38,7 +38,21 @@ def _guarded(tmp_path: Path) -> Reopen:
     return lambda: guarded(Verbs(files()), "mount")
 
 
-BACKENDS = {"memory": _memory, "filesystem": _filesystem, "guarded": _guarded}
+def _replica(tmp_path: Path) -> Reopen:
+    roots = [tmp_path / name for name in ("a", "b", "c")]
+    for root in roots:
+        root.mkdir()
+    urls = [str(root) for root in roots]
+    initialise(open_backend(*urls))
+    return lambda: open_backend(*urls, reserve_bytes=0)
+
+
+BACKENDS = {
+    "memory": _memory,
+    "filesystem": _filesystem,
+    "guarded": _guarded,
+    "replica": _replica,
+}
 
 
 @pytest.fixture(params=sorted(BACKENDS))

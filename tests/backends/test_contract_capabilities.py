@@ -10,7 +10,20 @@ from typing import TypeVar
 import pytest
 
 from backends import Backend, Filesystem, put, read_all
-from backends.base import Adopts, Guarded, HasSpace, LocalPath, Revises, Sweeps
+from backends.base import (
+    Adopts,
+    Forms,
+    Guarded,
+    HasParts,
+    HasSpace,
+    LocalPath,
+    Proves,
+    Revises,
+    Settles,
+    Sweeps,
+    Tends,
+    Watched,
+)
 from backends.errors import NotFound, Unavailable
 from tests.backends.conftest import BACKENDS, Reopen
 
@@ -19,7 +32,9 @@ OFFERED = {
     "memory": set[type](),
     "filesystem": {Adopts, Revises, LocalPath, HasSpace, Sweeps, Guarded},
     "guarded": set[type](),
+    "replica": {HasSpace, HasParts, Sweeps, Proves, Settles, Tends, Forms, Watched},
 }
+EVERY = set[type]().union(*OFFERED.values())
 
 
 @pytest.fixture(params=[name for name, offered in OFFERED.items() if offered])
@@ -29,15 +44,15 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Reopen:
 
 
 def _offering(backend: Backend, capability: type[_T]) -> _T:
-    assert isinstance(backend, capability)
+    if not isinstance(backend, capability):
+        pytest.skip("not offered, as test_each_backend_offers_what_we_count_on says")
     return backend
 
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_each_backend_offers_what_we_count_on(name: str, tmp_path: Path) -> None:
     backend = BACKENDS[name](tmp_path)()
-    every = {Adopts, Revises, LocalPath, HasSpace, Sweeps, Guarded}
-    assert {one for one in every if isinstance(backend, one)} == OFFERED[name]
+    assert {one for one in EVERY if isinstance(backend, one)} == OFFERED[name]
 
 
 def _finished(tmp_path: Path, data: bytes = b"finished") -> Path:
@@ -225,7 +240,7 @@ def test_sweep_removes_what_dead_writers_left_and_no_entry(backend: Backend) -> 
     writer = backend.create()
     writer.write(b"left behind")
     assert sweeps.sweep(3600) == 0
-    assert sweeps.sweep(0) == 1
+    assert sweeps.sweep(0) >= 1  # a set has one on each member
     writer.abort()
     assert read_all(backend, "entry", 9) == b"kept"
 

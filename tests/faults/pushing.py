@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import requests
 
 from tests.faults.images import Call, Image, digest_of, live, make_image, push_blob, push_manifest
-from tests.live import Server
+from tests.live import Server, storage_flags
 
 SIZES = (1_000, 200_000, 1_500_000)
 """Layers: small ones, and one that has chunk hashes."""
@@ -91,7 +91,7 @@ def verify(server: Server) -> str:
     """Run `distserver verify` on the server's storage; return what it says if it finds damage."""
     command = [sys.executable, "-m", "distserver", "verify"]
     done = subprocess.run(
-        [*command, "--storage", str(server.storage), "--state", str(server.directory / "state")],
+        [*command, *storage_flags(server.storage), "--state", str(server.directory / "state")],
         capture_output=True,
         text=True,
         timeout=300,

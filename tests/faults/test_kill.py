@@ -80,7 +80,8 @@ def _started_again(server: Server, orphans: list[int]) -> Server:
 
 
 def _sweeps_clean(server: Server) -> None:
-    backend = open_backend(str(server.storage))
+    backend = open_backend(*server.places)
     assert isinstance(backend, Sweeps)
     backend.sweep(0)
-    assert list((server.storage / "tmp").iterdir()) == []
+    for place in server.places:
+        assert list(Path(place, "tmp").iterdir()) == []

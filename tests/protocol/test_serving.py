@@ -53,7 +53,7 @@ def test_a_push_outlives_sigterm(start: Callable[..., Server], name: str) -> Non
     head = request("POST", path, f"Content-Length: {len(LARGE)}", "Connection: close")
     with connected(server) as sock:
         sock.sendall(head + LARGE[: 1 << 20])
-        wait_for(lambda: list((server.storage / "tmp").iterdir()), 20, "begun upload")
+        wait_for(lambda: list(server.storage.glob("**/tmp/*")), 20, "begun upload")
         server.process.send_signal(signal.SIGTERM)
         wait_for(lambda: not _accepts(server), 20, "closed port")
         sock.sendall(LARGE[1 << 20 :])

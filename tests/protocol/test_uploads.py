@@ -185,7 +185,7 @@ def test_BU_19_unfinished_sessions_expire(
         if path.is_file() and "_store" not in path.parts:
             os.utime(path, (old, old))
     repo.patch(active, b"progress")
-    config = Config(storage=(str(server.storage),), state=str(tmp_path / "server" / "state"))
+    config = Config(storage=server.places, state=str(tmp_path / "server" / "state"))
     registry = open_registry(config)
     assert janitor.sweep(registry.backend, registry.uploads, 3600) >= 1
     assert repo.get(silent).status_code == 404

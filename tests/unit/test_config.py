@@ -34,7 +34,7 @@ def test_an_object_store_is_asked_as_the_keys_say() -> None:
     assert (config.s3_endpoint, config.s3_path_style) == ("http://minio:9000", False)
     assert Config().s3_path_style is None
     with pytest.raises(ConfigError, match="give s3://BUCKET"):
-        open_configured(config, "s3://")
+        open_configured(config, ["s3://"])
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,8 @@ def test_an_object_store_is_asked_as_the_keys_say() -> None:
         ("LISTEN", "a:99999"),
         ("LISTEN", "a:٣"),
         ("TLS_CERT", "/x"),
-        ("STORAGE", "/a,/b"),
+        ("STORAGE", "/a,/b,/a"),
+        ("DEGRADED_ACK", "1"),
         ("NO_SUCH_KEY", "1"),
     ],
 )

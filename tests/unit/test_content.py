@@ -13,7 +13,8 @@ from backends.errors import Corrupt
 from distserver.oci.digests import Digest
 from distserver.oci.errors import BlobUnknown, DigestInvalid
 from distserver.registry import Registry, layout, local_registry
-from distserver.registry.content import Content, Hashes
+from distserver.registry.content import Content
+from distserver.registry.hashes import Hashes
 
 DATA = random.Random(1).randbytes(3_500_000)
 D = Digest.of(DATA)

@@ -50,7 +50,7 @@ def lacking(one: Needed, facts: Facts) -> list[str]:
     """Return what is wrong with an image in the storage; empty = it can start."""
     platforms = one.platforms or facts.config.platforms or (facts.platform,)
     try:
-        registry = local_registry(opened(facts.config.storage[0], facts))
+        registry = local_registry(opened(facts, *facts.config.storage))
         return list(_lacking(registry, one.image, platforms))
     except (StorageError, RegistryError) as exc:
         return [str(exc)]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from backends import Backend, store_ids
-from backends.base import HasSpace
+from backends.base import HasParts, HasSpace
 from backends.errors import StorageError
 from distserver.config import Config
 from distserver.nodes.doctor.facts import Facts
@@ -27,14 +27,23 @@ RUNTIME_DISKS = (
 
 def identity(facts: Facts) -> Iterator[Finding]:
     """Whether the storage is there and is the one that it was."""
-    for url in facts.config.storage:
-        yield _identity(facts.config, url, facts.known_id)
+    urls = facts.config.storage
+    yield _identity(facts.config, facts.known_id)
+    backend = opened(facts, *urls)
+    for url, problem in backend.parts().items() if isinstance(backend, HasParts) else ():
+        if problem:
+            yield warn(
+                f"the replica {url} is not used: {problem}",
+                "the others go on as long as they are a majority",
+                "look at `distserver replica status`, `mount` and `dmesg`",
+            )
 
 
-def _identity(config: Config, url: str, known: str | None) -> Finding:
+def _identity(config: Config, known: str | None) -> Finding:
+    url = " ".join(config.storage)
     why = "nothing that was preloaded can be pulled"
     try:
-        found = store_ids(open_configured(config, url))
+        found = store_ids(open_configured(config, config.storage))
     except StorageError as exc:
         return stop(
             f"the storage cannot be used: {exc}",
@@ -65,7 +74,7 @@ def room(facts: Facts) -> Iterator[Finding]:
     """Whether the storage takes more."""
     for url in facts.config.storage:
         try:
-            backend = opened(url, facts)
+            backend = opened(facts, url)
             space = backend.space() if isinstance(backend, HasSpace) else None
         except StorageError:
             continue  # identity says why
@@ -96,9 +105,9 @@ def disks(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def opened(url: str, facts: Facts) -> Backend:
+def opened(facts: Facts, *urls: str) -> Backend:
     """Open a storage as the server does, but remember nothing."""
-    return open_configured(facts.config, url, facts.known_id)
+    return open_configured(facts.config, urls, facts.known_id)
 
 
 def state_disk(facts: Facts) -> Iterator[Finding]:

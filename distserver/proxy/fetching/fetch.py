@@ -27,7 +27,7 @@ from distserver.proxy.upstream.errors import (
 )
 from distserver.proxy.upstream.limits import Rate
 from distserver.proxy.upstream.registry import STALL_SECONDS, Body
-from distserver.registry.content import Hashes
+from distserver.registry.hashes import Hashes
 
 log = logging.getLogger(__name__)
 

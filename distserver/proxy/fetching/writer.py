@@ -17,7 +17,7 @@ from typing import BinaryIO, Self
 
 from distserver.proxy.replace import replace
 from distserver.proxy.upstream.breaker import boot_id
-from distserver.registry.content import Hashes
+from distserver.registry.hashes import Hashes
 
 log = logging.getLogger(__name__)
 
