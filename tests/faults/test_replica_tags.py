@@ -151,10 +151,17 @@ def _kill(made: list[Pod], rng: random.Random) -> None:
 def _pause(made: list[Pod], rng: random.Random) -> None:
     workers = rng.choice(made).server.workers()
     for worker in workers:
-        os.kill(worker, signal.SIGSTOP)
+        _signal(worker, signal.SIGSTOP)
     threading.Event().wait(rng.uniform(0.2, 1.2))
     for worker in workers:
-        os.kill(worker, signal.SIGCONT)
+        _signal(worker, signal.SIGCONT)
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return  # it was killed a moment ago
 
 
 def _cut_one(made: list[Pod], rng: random.Random) -> None:
