@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 RESERVE_BYTES = 1 << 30
 """Free space that hot copies leave alone, unless reserve_bytes says otherwise."""
+OUTAGE_SECONDS = 3600
 OWN_NAME = "distserver.internal"
 """A host that always means this server: the name of its own image begins with it."""
 
@@ -204,8 +205,14 @@ def _hot(config: Config, backend: Backend, alarm: Alarm = no_alarm) -> Recall:
     """The hot tier of this node, without a size when it is switched off."""
     directory, reserve = Path(config.state) / "hot", config.reserve_bytes
     tier = Tier(directory, config.hot_bytes, reserve if reserve >= 0 else RESERVE_BYTES)
-    seconds = config.outage_seconds if config.hot_bytes else 0
+    seconds = _outage_seconds(config) if config.hot_bytes else 0
     return Recall(HotContent(backend, alarm, tier), Facts(Path(config.state) / "facts", seconds))
+
+
+def _outage_seconds(config: Config) -> int:
+    if config.outage_seconds >= 0:
+        return config.outage_seconds
+    return OUTAGE_SECONDS if len(config.storage) == 1 else 0
 
 
 def _open(

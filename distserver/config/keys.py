@@ -123,9 +123,9 @@ class Config:
         "disk; 0 = none",
     )
     outage_seconds: int = key(
-        3600,
+        -1,
         "while the storage is away, what it said of names within this time still serves pulls of "
-        "such copies; 0 = never",
+        "such copies; 0 = never; -1 = 3600, but 0 with a replica set, which promises fresh tags",
     )
     upstream: Mapping[str, UpstreamConfig] = field(
         default_factory=dict, metadata={"text": "tables of upstreams, by host; only in the file"}

@@ -26,7 +26,7 @@ def check(config: Config) -> None:
             raise ConfigError(f"{name} must be at least 1")
     if config.workers < 0 or config.reserve_bytes < -1 or config.manifest_cache_bytes < 0:
         raise ConfigError("workers, reserve_bytes and manifest_cache_bytes cannot be negative")
-    if min(config.partial_bytes, config.hot_bytes, config.outage_seconds) < 0:
+    if min(config.partial_bytes, config.hot_bytes) < 0 or config.outage_seconds < -1:
         raise ConfigError("partial_bytes, hot_bytes and outage_seconds cannot be negative")
     if wrong := [text for text in config.platforms if text.count("/") not in (1, 2)]:
         raise ConfigError(f"platforms: {wrong[0]!r} is not os/architecture[/variant]")

@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 OFFERED = {
     "memory": set[type](),
     "filesystem": {Adopts, Revises, LocalPath, HasSpace, Sweeps, Guarded},
-    "guarded": set[type](),
+    "guarded": {Watched},
     "replica": {HasSpace, HasParts, Sweeps, Proves, Settles, Tends, Forms, Watched},
 }
 EVERY = set[type]().union(*OFFERED.values())

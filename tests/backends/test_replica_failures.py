@@ -19,6 +19,7 @@ from backends import Filesystem, ReplicaSet, put, read_all
 from backends.errors import Corrupt, NotFound, Unavailable
 from backends.replica import hints, tending
 from distserver import app as application
+from distserver import storage as opening
 from distserver.config import Config
 from tests.backends.members import KINDS, Site
 from tests.faults.images import (
@@ -44,8 +45,8 @@ class World:
     def __init__(self, storage: ReplicaSet, state: Path) -> None:
         self.storage = storage
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(application, "open_backend", lambda *urls, **options: storage)
-            made = application.create_app(Config(state=str(state)))
+            patch.setattr(opening, "open_backend", lambda *urls, **options: storage)
+            made = application.create_app(Config(state=str(state), hot_bytes=0))
         self.call: Call = in_process(made.test_client())
 
     def push(self, seed: object, tag: str = "new") -> Image:
