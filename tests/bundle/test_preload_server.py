@@ -172,7 +172,9 @@ def test_ctrl_c_ends_it_soon_and_says_how_to_go_on(w: World, server: Ours, tmp_p
         config.write_text(table("up.site", upstream.url))
         places = ("--storage", str(tmp_path / "s"), "--state", str(tmp_path / "state"))
         process = subprocess.Popen(
-            [sys.executable, "-m", "distserver", "preload", "--config", str(config), *places]
+            # Where tests run in the background of a script, SIGINT is ignored.
+            ["/usr/bin/env", "--default-signal=INT", sys.executable, "-m", "distserver"]
+            + ["preload", "--config", str(config), *places]
             + [f"{NAME}:amd64"],
             env={"DISTSERVER_RESERVE_BYTES": "0", "PATH": ""},
             stderr=subprocess.PIPE,
