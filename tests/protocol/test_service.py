@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import time
@@ -55,11 +56,17 @@ def test_rights_go_by_the_socket_that_systemd_gave(monkeypatch: pytest.MonkeyPat
             os.close(first + 1)
 
 
-def _adjacent(*descriptors: int) -> int:
-    """Copies of descriptors with numbers in a row that nobody has; returns the first one."""
-    for offset, descriptor in enumerate(descriptors):
-        os.dup2(descriptor, 200 + offset)
-    return 200
+def _adjacent(one: int, other: int) -> int:
+    """Copy two descriptors to numbers in a row that nobody has; return the first one."""
+    first = fcntl.fcntl(one, fcntl.F_DUPFD, 200)
+    second = fcntl.fcntl(other, fcntl.F_DUPFD, first + 1)
+    if second == first + 1:
+        return first
+    try:
+        return _adjacent(first, second)  # these stay open meanwhile, so others are found
+    finally:
+        os.close(first)
+        os.close(second)
 
 
 def _next(told: socket.socket) -> list[str]:
