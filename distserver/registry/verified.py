@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
@@ -21,7 +22,7 @@ HOLD_BACK_BYTES = 64 << 10
 """The end of a body that is not sent before the digest of the whole is proved."""
 
 
-class _Wrapper:
+class _Wrapper(ABC):
     """What both readers share: a size, and an inner reader to close."""
 
     def __init__(self, inner: Reader) -> None:
@@ -34,8 +35,9 @@ class _Wrapper:
             return self._piece(n)
         return b"".join(iter(lambda: self._piece(CHUNK_BYTES), b""))
 
+    @abstractmethod
     def _piece(self, n: int) -> bytes:
-        raise NotImplementedError
+        """Return up to n bytes; b"" only at the end. Raises: as read."""
 
     def close(self) -> None:
         self._inner.close()
