@@ -69,9 +69,10 @@ def preload(  # noqa: PLR0913  # each is an option
 ) -> None:
     """Fetch images while there is a network.
 
-    Through the configured upstreams, straight into the storage; a server may run beside it. With
-    signatures and referrers. An entirely empty storage is initialised. Run it again after an
-    interruption: what is held is not fetched again, and a part of a layer is gone on with.
+    To serve them when there is none. Through the configured upstreams, straight into the storage;
+    a server may run beside it. With signatures and referrers. An entirely empty storage is
+    initialised. Run it again after an interruption: what is held is not fetched again, and a part
+    of a layer is gone on with.
 
     \b
     distserver preload nginx:1.27 registry.k8s.io/pause:3.10

@@ -22,8 +22,8 @@ from distserver.storage import open_configured
 def init(loaded: Loaded) -> None:
     """Give an entirely empty storage its identity, once.
 
-    A storage that has one keeps it. From then on one without it is "not mounted", not "empty".
-    Prints the id.
+    For the installation: a storage that has one keeps it. From then on one without it is "not
+    mounted", not "empty". Prints the id.
 
     \b
     distserver init --storage /srv/registry --state /var/lib/distserver/state
@@ -37,7 +37,8 @@ def init(loaded: Loaded) -> None:
 def check_storage(url: str, file: str | None) -> None:
     """Try on URL all that the registry relies on.
 
-    Writes under a name of its own: a storage can be checked in use, and before its `init`.
+    Writes under a name of its own and cleans up: a storage can be checked in use, and before its
+    `init`.
     Exit code 1 if one fails.
 
     \b

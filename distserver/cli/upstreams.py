@@ -22,9 +22,9 @@ BACK = "configured"
 def upstreams(loaded: Loaded, everything: bool, as_json: bool) -> None:
     """Show whether each upstream answers, and its last error.
 
-    Those that are configured or were asked at least once; of *.pkg.dev and *.gcr.io those that are
-    configured or answered at least once. Works beside a running server: it reads
-    what that left in the state directory.
+    With its last contact, of those that are configured or were asked at least once; of *.pkg.dev
+    and *.gcr.io those that are configured or answered at least once. Works beside a running
+    server: it reads what that left in the state directory.
 
     \b
     distserver upstreams

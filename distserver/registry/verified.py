@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
@@ -25,7 +26,7 @@ Identity = tuple[int, int, int, int]
 """What tells one version of a local file from every other: device, inode, time and size."""
 
 
-class _Wrapper:
+class _Wrapper(ABC):
     """What these readers share: a size, and an inner reader to close."""
 
     def __init__(self, inner: Reader) -> None:
@@ -38,8 +39,9 @@ class _Wrapper:
             return self._piece(n)
         return b"".join(iter(lambda: self._piece(CHUNK_BYTES), b""))
 
+    @abstractmethod
     def _piece(self, n: int) -> bytes:
-        raise NotImplementedError
+        """Return up to n bytes; b"" only at the end. Raises: as read."""
 
     def close(self) -> None:
         self._inner.close()

@@ -38,8 +38,8 @@ def test_a_storage_elsewhere_and_a_password(start: Start) -> None:
     assert_pulls(live(machine.server), "a/b", "v1", IMAGE)
     assert (machine.root / "srv/registry/blobs").is_dir()
     pid = machine.show("distserver", "MainPID")
-    read = f"/proc/{pid}/root/run/credentials/distserver.service/hub"
-    assert machine.run(*AS_SERVICE, "cat", read) == "secret\n"
+    credential = "run/credentials/distserver.service/hub"
+    assert machine.run(*AS_SERVICE, "cat", f"/proc/{pid}/root/{credential}") == "secret\n"
 
 
 def test_other_nodes_may_pull_and_users_push(start: Start) -> None:

@@ -78,9 +78,10 @@ def by_ctr(node: Containerd, *options: str) -> Push:
         with tarfile.open(archive, "w", dereference=True) as tar:
             tar.add(scratch / "layout", "")
         node.ctr("images", "import", "--no-unpack", str(archive))
-        done = node.ctr.attempt("images", "push", *options, there)
+        push = ("images", "push", *options, there)
+        done = node.ctr.attempt(*push)
         if CUT in done.stderr:
-            done = node.ctr.attempt("images", "push", *options, there)
+            done = node.ctr.attempt(*push)
         assert done.returncode == 0, done
         node.forget_all()
         return image.digest

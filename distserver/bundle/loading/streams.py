@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import stat
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -129,11 +130,12 @@ class Files:
         return True
 
 
-class _Unpacked:
+class _Unpacked(ABC):
     """What both kinds of packing share: going on is reading."""
 
+    @abstractmethod
     def read(self, n: int) -> bytes:
-        raise NotImplementedError
+        """See Stream.read."""
 
     def skip(self, n: int) -> None:
         """See Stream.skip."""
