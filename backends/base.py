@@ -182,8 +182,8 @@ class Standing:
 
     part   its path or URL
     up     whether it is asked at all
-    state  up, suspect, down or recovering (backends.guard)
-    words  what hindered the last probe, for people; "" = nothing
+    state  up, suspect, down or recovering (backends.guard); unused: a set does not count on it
+    words  what hindered the last probe, or why it is not used, for people; "" = nothing
     """
 
     part: str
@@ -257,14 +257,6 @@ class Settles(Protocol):
 
         Raises: NotFound, Unavailable, Full, Corrupt.
         """
-
-
-@runtime_checkable
-class HasParts(Protocol):
-    """Capability: the storage is made of several, any of which may be away."""
-
-    def parts(self) -> dict[str, str]:
-        """Return the URL of each and what is wrong with it, "" = nothing. Blocks: a second."""
 
 
 @runtime_checkable

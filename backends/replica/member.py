@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -84,9 +85,15 @@ class Member:
         if isinstance(self._backend, Watched):
             self._backend.unwatch()
 
-    def standings(self) -> list[Standing]:
-        """See Watched.standings."""
-        return self._backend.standings() if isinstance(self._backend, Watched) else []
+    def standing(self, problem: str) -> Standing:
+        """Say how it stands, when the set has that problem with it. Never blocks."""
+        watched: list[Standing] = (
+            self._backend.standings() if isinstance(self._backend, Watched) else []
+        )
+        for standing in watched:
+            if not (standing.up and problem):
+                return replace(standing, part=self.name)
+        return Standing(self.name, not problem, "unused" if problem else "up", problem)
 
     def _meet(self, known: Backend | None) -> Backend:
         """Ask the storage who it is. What is known of one that hangs is kept if it is the same."""

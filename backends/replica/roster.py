@@ -45,7 +45,7 @@ class Roster:
         self.expected_id, self._degraded_ack = expected_id, degraded_ack
         self._seen: dict[int, Marker] = {}
         self._places: dict[str, Member] = {}
-        self._problems: dict[str, str] = {}
+        self._problems = dict.fromkeys(openers, "it was not asked yet")
         self._known: dict[str, int] = {}
         self.set_back: dict[str, int] = {}
         self._asked, self._met = time.monotonic(), False

@@ -150,12 +150,6 @@ class ReplicaSet:
         if not self._settle(key, holders, self.roster.acknowledging() - len(holders)):
             raise NotFound(key)
 
-    def parts(self) -> dict[str, str]:
-        """See HasParts.parts."""
-        self.roster.refresh()
-        problems = self.roster.problems()
-        return {member.name: problems.get(member.name, "") for member in self.roster.all}
-
     def watch(self) -> None:
         """See Watched.watch."""
         for member in self.roster.all:
@@ -167,8 +161,9 @@ class ReplicaSet:
             member.unwatch()
 
     def standings(self) -> list[Standing]:
-        """See Watched.standings: of the members that were reached."""
-        return [standing for member in self.roster.all for standing in member.standings()]
+        """See Watched.standings: of each member, as of some seconds ago."""
+        problems = self.roster.problems()
+        return [member.standing(problems.get(member.name, "")) for member in self.roster.all]
 
     def tend(self) -> None:
         """See Tends.tend."""

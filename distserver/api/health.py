@@ -9,7 +9,7 @@ from dataclasses import asdict
 from flask import Response, current_app, request
 
 from backends import Backend
-from backends.base import HasParts, HasSpace, Standing, Watched
+from backends.base import HasSpace, Standing, Watched
 from backends.errors import StorageError
 from distserver.api.base import blueprint
 from distserver.api.responses import document
@@ -30,7 +30,6 @@ class Probe:
         self.reached_once = False
         self.problem: str | None = "not asked yet"
         self.free_bytes: int | None = None
-        self.parts: dict[str, str] = {}
 
     def standings(self) -> list[Standing]:
         """How the parts of the storage stand, where somebody watches them."""
@@ -60,8 +59,6 @@ class Probe:
 
     def _ask(self) -> None:
         try:
-            if isinstance(self._backend, HasParts):
-                self.parts = self._backend.parts()
             next(self._backend.keys("_store/"), None)
             if isinstance(self._backend, HasSpace):
                 self.free_bytes = self._backend.space().free_bytes
@@ -95,7 +92,6 @@ def readyz() -> Response:
             "problem": probe.problem,
             "free_bytes": probe.free_bytes,
             "parts": [asdict(standing) for standing in probe.standings()],
-            **({"replicas": probe.parts} if probe.parts else {}),
         },
     }
     return document(state, status=200 if ready else 503)

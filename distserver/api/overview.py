@@ -73,7 +73,6 @@ def _now() -> Iterator[Metric]:
     status: Status = current_app.extensions["distserver.status"]
     part, probe = current_app.extensions["distserver.config"].storage[0], _probe()
     up, free = {part: not probe.problem}, {part: probe.free_bytes or 0}
-    up.update({name: not problem for name, problem in probe.parts.items()})
     for standing in probe.standings():
         up[standing.part] = standing.up and up.get(standing.part, True)
     yield gauge("storage_up", "Whether a part of the storage is in use", "part", up)

@@ -14,7 +14,6 @@ from backends.base import (
     Adopts,
     Forms,
     Guarded,
-    HasParts,
     HasSpace,
     LocalPath,
     Proves,
@@ -32,7 +31,7 @@ OFFERED = {
     "memory": set[type](),
     "filesystem": {Adopts, Revises, LocalPath, HasSpace, Sweeps, Guarded},
     "guarded": {Watched},
-    "replica": {HasSpace, HasParts, Sweeps, Proves, Settles, Tends, Forms, Watched},
+    "replica": {HasSpace, Sweeps, Proves, Settles, Tends, Forms, Watched},
 }
 EVERY = set[type]().union(*OFFERED.values())
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -134,3 +136,19 @@ def test_a_full_disk_does_not_keep_a_fact_from_being_removed(
     monkeypatch.setattr("distserver.registry.hot.facts._write", full)
     facts.remove(TAG)
     assert known(facts) is None
+
+
+def test_a_stopped_process_holds_up_no_pull_and_no_removal_is_acknowledged(
+    facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distserver.registry.hot.facts.LOCK_SECONDS", 0.1)
+    facts.begin()
+    held = os.open(tmp_path / "facts", os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    began = time.monotonic()
+    facts.note(TAG, {"digest": "1"}, now())
+    with pytest.raises(OSError):
+        facts.remove(TAG)
+    assert time.monotonic() - began < 5
+    os.close(held)
+    facts.remove(TAG)

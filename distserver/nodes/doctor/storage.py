@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from backends import Backend, store_ids
-from backends.base import HasParts, HasSpace
+from backends.base import HasSpace, Watched
 from backends.errors import StorageError
 from distserver.config import Config
 from distserver.nodes.doctor.facts import Facts
-from distserver.nodes.doctor.findings import Finding, ok, stop, warn
+from distserver.nodes.doctor.findings import STOP, Finding, ok, stop, warn
 from distserver.storage import open_configured
 
 NEARLY_FULL_BYTES = 1 << 30
@@ -27,13 +27,19 @@ RUNTIME_DISKS = (
 
 def identity(facts: Facts) -> Iterator[Finding]:
     """Whether the storage is there and is the one that it was."""
-    urls = facts.config.storage
-    yield _identity(facts.config, facts.known_id)
-    backend = opened(facts, *urls)
-    for url, problem in backend.parts().items() if isinstance(backend, HasParts) else ():
-        if problem:
+    found = _identity(facts.config, facts.known_id)
+    yield found
+    if len(facts.config.storage) > 1 and found.level != STOP:
+        yield from _replicas(opened(facts, *facts.config.storage))
+
+
+def _replicas(backend: Backend) -> Iterator[Finding]:
+    """Whether all members of a set that can be used are used."""
+    store_ids(backend)
+    for standing in backend.standings() if isinstance(backend, Watched) else ():
+        if not standing.up:
             yield warn(
-                f"the replica {url} is not used: {problem}",
+                f"the replica {standing.part} is not used: {standing.words}",
                 "the others go on as long as they are a majority",
                 "look at `distserver replica status`, `mount` and `dmesg`",
             )

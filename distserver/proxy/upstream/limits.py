@@ -17,6 +17,7 @@ from pathlib import Path
 
 from distserver.proxy.upstream.errors import UpstreamBusy
 from distserver.proxy.upstream.seats import Seats
+from distserver.registry.locks import lock
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class Rate:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock(descriptor)
             now, kept = time.monotonic(), os.pread(descriptor, _TIME.size, 0)
             booked = _TIME.unpack(kept)[0] if len(kept) == _TIME.size else 0.0
             # A time of another boot lies far ahead; nobody books more than his own share.

@@ -13,7 +13,6 @@ storage is away: a fact counts for max_age_seconds after it was last true, and n
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -28,11 +27,14 @@ from typing import Any
 from cachetools import LRUCache
 
 from distserver.registry.hot.tier import remove_older
+from distserver.registry.locks import LOCK_SECONDS, lock
 
 log = logging.getLogger(__name__)
 
 NOTED_AGAIN_SECONDS = 10.0
 """A fact that did not change is noted no more often than this."""
+NOTE_SECONDS = 0.2
+"""How long a pull waits to note a fact: a later pull notes it as well."""
 _MAX_BYTES = 8192
 _REMOVED = "removed"
 _REMEMBERED = 10_000
@@ -79,7 +81,7 @@ class Facts:
             return
         self.begin()
         try:
-            with self._locked(about) as path:
+            with self._locked(about, NOTE_SECONDS) as path:
                 if _removed(path) < asked:
                     _write(path, text)
         except OSError as exc:
@@ -95,7 +97,7 @@ class Facts:
             self._noted.pop(about, None)
         if not self._max_age or not self._directory.is_dir():
             return
-        with self._locked(about) as path:
+        with self._locked(about, LOCK_SECONDS) as path:
             try:
                 _write(path, json.dumps({_REMOVED: now()}))
             except OSError as exc:
@@ -132,11 +134,11 @@ class Facts:
         return self._directory / hashlib.sha256("\0".join(about).encode()).hexdigest()
 
     @contextmanager
-    def _locked(self, about: About) -> Iterator[Path]:
+    def _locked(self, about: About, seconds: float) -> Iterator[Path]:
         """Lend the file of a fact; nobody else writes a fact meanwhile, of any process."""
         fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            lock(fd, seconds)
             yield self._path(about)
         finally:
             os.close(fd)
