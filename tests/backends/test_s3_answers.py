@@ -55,7 +55,7 @@ MEANINGS: list[tuple[int, str, type[StorageError], str]] = [
     (403, "AccessDenied", Unavailable, "lacks rights"),
     (403, "InvalidAccessKeyId", Unavailable, "access key"),
     (403, "SignatureDoesNotMatch", Unavailable, "secret key is wrong"),
-    (403, "RequestTimeTooSkewed", Unavailable, f"the clock of this machine says .* {YESTERDAY}"),
+    (403, "RequestTimeTooSkewed", Unavailable, "the clock of this machine says .* YESTERDAY"),
     (301, "PermanentRedirect", Unavailable, "s3_region"),
     (302, "", Unavailable, "portal"),
     (400, "ExpiredToken", Unavailable, "expired"),
@@ -81,7 +81,7 @@ def test_an_error_of_the_server_is_one_of_ours(
     monkeypatch.setattr("backends.s3.client.TRY_SECONDS", 0)  # there is time for all tries
     server.rule(Rule(saying(status, code, Date=YESTERDAY)))
     for ask in (lambda: bucket.stat("key"), lambda: put(bucket, "key", b"x")):
-        with pytest.raises(error, match=words):
+        with pytest.raises(error, match=words.replace("YESTERDAY", YESTERDAY)):
             ask()
 
 

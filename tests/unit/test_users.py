@@ -19,10 +19,9 @@ def test_lines() -> None:
     assert users["bob"].rights == {"pull", "delete"}
 
 
-@pytest.mark.parametrize(
-    "line", ["alice", "alice:plain", f":{HASH}", f"a:{HASH}:admin", "a:{SHA}x"]
-)
+@pytest.mark.parametrize("line", ["alice", "alice:plain", ":HASH", "a:HASH:admin", "a:{SHA}x"])
 def test_a_bad_line_is_named(line: str) -> None:
+    line = line.replace("HASH", HASH)
     with pytest.raises(ValueError, match="line 2"):
         parse_users(f"# first\n{line}\n")
 
