@@ -14,7 +14,7 @@ from backends.base import Backend
 from backends.check import CheckResult, check_storage
 from backends.filesystem import Filesystem
 from backends.guard import guarded, guarded_directory, within
-from backends.helpers import put, read_all, settle
+from backends.helpers import put, read_all, settle, space_of
 from backends.identity import initialise, store_ids, unguarded
 from backends.memory import Memory
 from backends.replica import ReplicaSet
@@ -34,6 +34,7 @@ __all__ = [
     "put",
     "read_all",
     "settle",
+    "space_of",
     "store_ids",
     "unguarded",
     "within",

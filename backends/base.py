@@ -208,10 +208,13 @@ class Watched(Protocol):
 
 @runtime_checkable
 class HasSpace(Protocol):
-    """Capability: the storage knows how much room it has."""
+    """Capability: the storage can know how much room it has."""
 
-    def space(self) -> Space:
-        """Return the room left, from a measurement at most a second old. Raises: Unavailable."""
+    def space(self) -> Space | None:
+        """Return the room left, from a measurement at most a second old; None = nobody knows.
+
+        Raises: Unavailable.
+        """
 
 
 @runtime_checkable

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, runtime_checkable
 
-from backends.base import Backend, HasSpace, Revises
+from backends.base import Backend, Revises
 from backends.errors import NotFound, RangeInvalid, StorageError, Unavailable
-from backends.helpers import put, read_all
+from backends.helpers import put, read_all, space_of
 
 LARGE_BYTES = 3 * 1024 * 1024 + 1
 _CONNECTIONS = 8
@@ -237,9 +237,9 @@ def _revision(trial: Trial) -> str:
 
 
 def _space(trial: Trial) -> str:
-    if not isinstance(trial.backend, HasSpace):
+    space = space_of(trial.backend)
+    if space is None:
         return "not told by this storage"
-    space = trial.backend.space()
     _demand(not space.full, "only the reserve is left: pushes are refused")
     return (
         f"{space.free_bytes / _GIB:.1f} GiB free, {space.usable_bytes / _GIB:.1f} above the reserve"

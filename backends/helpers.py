@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backends.base import Backend, Settles
+from backends.base import Backend, HasSpace, Settles, Space
 from backends.errors import Corrupt
 
 
@@ -17,6 +17,11 @@ def settle(backend: Backend, key: str) -> None:
     """Let an acknowledgement rest on an entry that was found, not written. Raises: see Settles."""
     if isinstance(backend, Settles):
         backend.settle(key)
+
+
+def space_of(backend: Backend) -> Space | None:
+    """Return the room left in a storage; None = it does not know. Raises: Unavailable."""
+    return backend.space() if isinstance(backend, HasSpace) else None
 
 
 def read_all(backend: Backend, key: str, limit: int) -> bytes:

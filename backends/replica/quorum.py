@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from backends.base import Space
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +30,20 @@ def quorum_of(members: int, degraded_ack: bool = False) -> Quorum:
     if degraded_ack and members == 2:
         return Quorum(members, 1)
     return Quorum(members, members // 2 + 1)
+
+
+def common_space(spaces: Sequence[Space | None], write: int) -> Space | None:
+    """Return what so many members have room for; those that do not know have it. Pure."""
+    known = [space for space in spaces if space]
+    needed = write - (len(spaces) - len(known))
+    if needed <= 0:
+        return None
+
+    def common(values: Iterable[int]) -> int:
+        return sorted(values, reverse=True)[needed - 1]
+
+    return Space(
+        free_bytes=common(space.free_bytes for space in known),
+        usable_bytes=common(space.usable_bytes for space in known),
+        usable_inodes=common(space.usable_inodes for space in known),
+    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 
-from backends.base import Backend, Entry, HasSpace, Reader, Space, Standing, Sweeps, Writer
+from backends.base import Backend, Entry, Reader, Space, Standing, Sweeps, Writer
+from backends.check import CheckResult, Examines
 from backends.errors import Incomplete, NotFound, StorageError, Unavailable
-from backends.helpers import put
+from backends.helpers import put, space_of
 from backends.keys import validate_key, validate_prefix
 from backends.replica.asking import answers, ask
 from backends.replica.content import PRIVATE
@@ -19,6 +21,7 @@ from backends.replica.member import READ_SECONDS, WRITE_SECONDS, Member, Opener
 from backends.replica.membership import Membership
 from backends.replica.mending import Mending, copy
 from backends.replica.opening import Opening
+from backends.replica.quorum import common_space
 from backends.replica.repair import Repair
 from backends.replica.roster import Roster
 from backends.replica.sight import look
@@ -27,6 +30,8 @@ from backends.replica.tending import Tending
 from backends.replica.writing import SetWriter
 
 log = logging.getLogger(__name__)
+
+EXAMINE_SECONDS = 60.0
 
 
 class ReplicaSet:
@@ -108,23 +113,15 @@ class ReplicaSet:
         validate_prefix(prefix)
         return self._keys(prefix, after, settle)
 
-    def space(self) -> Space:
-        """See HasSpace.space: what W members have room for."""
-        write, spaces = self.roster.quorum.write, list[Space]()
-        for _, answer in ask(self.roster.counting, _space, lambda: len(spaces) >= write):
-            if isinstance(answer, Space):
+    def space(self) -> Space | None:
+        """See HasSpace.space: what W members have room for, those that do not know among them."""
+        write, spaces = self.roster.quorum.write, list[Space | None]()
+        for _, answer in ask(self.roster.counting, space_of, lambda: len(spaces) >= write):
+            if not isinstance(answer, StorageError):
                 spaces.append(answer)
         if len(spaces) < write:
             raise Unavailable("too few replicas tell how much room they have")
-
-        def common(values: Iterable[int]) -> int:
-            return sorted(values, reverse=True)[write - 1]
-
-        return Space(
-            free_bytes=common(space.free_bytes for space in spaces),
-            usable_bytes=common(space.usable_bytes for space in spaces),
-            usable_inodes=common(space.usable_inodes for space in spaces),
-        )
+        return common_space(spaces, write)
 
     def sweep(self, max_age_seconds: float = 86400) -> int:
         """See Sweeps.sweep: of each member that can be reached."""
@@ -136,6 +133,20 @@ class ReplicaSet:
             else:
                 removed += answer
         return removed
+
+    def examine(self) -> Iterator[CheckResult]:
+        """See Examines.examine: of the members that are of such a kind and can be reached.
+
+        One that fails is not used; the others go on.
+        """
+        asked = [(member, member.tell(_examine, EXAMINE_SECONDS)) for member in self.roster.all]
+        for member, answer in answers(asked, EXAMINE_SECONDS):
+            if isinstance(answer, StorageError):
+                log.warning("%s is not examined: %s", member.name, answer)
+                continue
+            for result in answer:
+                if result.answered:
+                    yield replace(result, name=f"{member.name}: {result.name}")
 
     def form(self) -> str:
         """See Forms.form."""
@@ -226,8 +237,8 @@ def _nobody(key: str, member: Member) -> None:
     """Nobody is told of members beyond those that were needed: the next to look does it again."""
 
 
-def _space(backend: Backend) -> Space | None:
-    return backend.space() if isinstance(backend, HasSpace) else None
+def _examine(backend: Backend) -> list[CheckResult]:
+    return list(backend.examine()) if isinstance(backend, Examines) else []
 
 
 def _sweep(backend: Backend, max_age_seconds: float) -> int:

@@ -8,8 +8,8 @@ from dataclasses import asdict
 
 from flask import Response, current_app, request
 
-from backends import Backend
-from backends.base import HasSpace, Standing, Watched
+from backends import Backend, space_of
+from backends.base import Standing, Watched
 from backends.errors import StorageError
 from distserver.api.base import blueprint
 from distserver.api.responses import document
@@ -60,8 +60,8 @@ class Probe:
     def _ask(self) -> None:
         try:
             next(self._backend.keys("_store/"), None)
-            if isinstance(self._backend, HasSpace):
-                self.free_bytes = self._backend.space().free_bytes
+            space = space_of(self._backend)
+            self.free_bytes = space.free_bytes if space else None
         except StorageError as exc:
             self.problem = str(exc)
         else:

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 
 from cachetools import LRUCache
 
-from backends import Backend, put, read_all
-from backends.base import Adopts, HasSpace, Proves, Reader
+from backends import Backend, put, read_all, space_of
+from backends.base import Adopts, Proves, Reader
 from backends.errors import Corrupt, Full, NotFound, Unavailable
 from distserver.oci.digests import Digest, new_hash
 from distserver.oci.errors import DigestInvalid
@@ -120,7 +120,8 @@ class Content:
 
     def _require_room(self, count: int) -> None:
         """Begin no copy that cannot end. Raises: Full, Unavailable."""
-        if isinstance(self._backend, HasSpace) and self._backend.space().usable_bytes < count:
+        space = space_of(self._backend)
+        if space and space.usable_bytes < count:
             raise Full(f"no room for {count >> 20} MiB more")
 
     def put_chunks(self, digest: Digest, chunks: bytes) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from backends import Backend
-from backends.base import HasSpace, Redirects
+from backends import Backend, space_of
+from backends.base import Redirects
 from backends.errors import Full, NotFound
 from distserver.oci.digests import Digest
 from distserver.registry import layout
@@ -35,7 +35,8 @@ class Registry:
 
     def require_space(self) -> None:
         """Refuse what would fill the storage, before a byte is taken. Raises: Full, Unavailable."""
-        if isinstance(self.backend, HasSpace) and (space := self.backend.space()).full:
+        space = space_of(self.backend)
+        if space and space.full:
             raise Full(f"only {space.free_bytes >> 20} MiB are free, the rest is a reserve")
 
     def redirect_url(self, digest: Digest, seconds: int) -> str | None:

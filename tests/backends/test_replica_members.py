@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from backends import Filesystem, Memory, ReplicaSet, initialise, put, read_all, store_ids
+from backends.base import Space
 from backends.errors import NotFound, Unavailable
 from backends.replica import membership
 from backends.replica.identities import markers
 from backends.replica.marker import Marker, parse
-from backends.replica.quorum import quorum_of
+from backends.replica.quorum import common_space, quorum_of
 from tests.backends.members import Site
 
 
@@ -255,3 +256,14 @@ class TestTwo:
             storage.stat("absent")
         with pytest.raises(Unavailable):
             list(storage.keys("repositories/", settle=True))
+
+
+@pytest.mark.parametrize(
+    ("told", "silent", "free"),
+    [((1, 2, 3), 0, 2), ((1, 2), 1, 2), ((1,), 2, None), ((), 3, None), ((5, 5), 0, 5)],
+)
+def test_room_is_what_a_majority_has(told: tuple[int, ...], silent: int, free: int | None) -> None:
+    """A member that cannot know, as a bucket, has room until it says that it is full."""
+    spaces = [Space(bytes_, bytes_, bytes_) for bytes_ in told]
+    found = common_space([*spaces, *[None] * silent], write=2)
+    assert (found.free_bytes if found else None) == free

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from backends.base import HasSpace
+from backends import space_of
 from distserver.bundle.errors import BundleError
 from distserver.oci.digests import Digest
 from distserver.registry import Registry
@@ -44,12 +44,12 @@ class Bringer:
         """Refuse what cannot all be written, before a byte is. Raises: BundleError, Unavailable."""
         self.tally.total += sum(wanted.values())
         missing = sum(size for digest, size in wanted.items() if not self.holds(digest, size))
-        if isinstance(self._backend, HasSpace):
-            usable = self._backend.space().usable_bytes
-            if missing > usable:
-                raise BundleError(
-                    f"{_mib(missing)} of it are missing here, and there is room for {_mib(usable)}"
-                )
+        space = space_of(self._backend)
+        if space and missing > space.usable_bytes:
+            raise BundleError(
+                f"{_mib(missing)} of it are missing here,"
+                f" and there is room for {_mib(space.usable_bytes)}"
+            )
 
     def holds(self, digest: Digest, size: int) -> bool:
         """Whether it need not be written. Raises: Unavailable."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
-from backends.base import HasSpace
+from backends import space_of
 from backends.errors import Corrupt, StorageError
 from distserver.bundle.images import Image
 from distserver.bundle.preloading.plan import Failure, Plan, Top
@@ -97,9 +97,9 @@ class Here:
 
     def usable_bytes(self) -> int | None:
         """See Place.usable_bytes: what is free, without the reserve."""
-        backend = self._registry.backend
         with _failures():
-            return backend.space().usable_bytes if isinstance(backend, HasSpace) else None
+            space = space_of(self._registry.backend)
+        return space.usable_bytes if space else None
 
     def finish(self, plan: Plan) -> None:
         """See Place.finish."""

@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from backends import Backend, store_ids
-from backends.base import HasSpace, Watched
+from backends import Backend, space_of, store_ids
+from backends.base import Watched
 from backends.errors import StorageError
 from distserver.config import Config
 from distserver.nodes.doctor.facts import Facts
@@ -80,8 +80,7 @@ def room(facts: Facts) -> Iterator[Finding]:
     """Whether the storage takes more."""
     for url in facts.config.storage:
         try:
-            backend = opened(facts, url)
-            space = backend.space() if isinstance(backend, HasSpace) else None
+            space = space_of(opened(facts, url))
         except StorageError:
             continue  # identity says why
         if space is None:
