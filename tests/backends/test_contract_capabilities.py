@@ -36,15 +36,20 @@ OFFERED = {
 EVERY = set[type]().union(*OFFERED.values())
 
 
-@pytest.fixture(params=[name for name, offered in OFFERED.items() if offered])
+@pytest.fixture
 def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Reopen:
-    """Only the storages that offer something; what each offers is a test of its own."""
+    """The storages that offer it, as `offered` says."""
     return BACKENDS[request.param](tmp_path)
 
 
+def offered(capability: type) -> pytest.MarkDecorator:
+    """Run a test on each storage that offers a capability."""
+    names = [name for name, offered in OFFERED.items() if capability in offered]
+    return pytest.mark.parametrize("reopen", names, indirect=True)
+
+
 def _offering(backend: Backend, capability: type[_T]) -> _T:
-    if not isinstance(backend, capability):
-        pytest.skip("not offered, as test_each_backend_offers_what_we_count_on says")
+    assert isinstance(backend, capability)
     return backend
 
 
@@ -60,6 +65,7 @@ def _finished(tmp_path: Path, data: bytes = b"finished") -> Path:
     return path
 
 
+@offered(Adopts)
 def test_an_adopted_file_is_an_entry_and_gone_from_its_place(
     backend: Backend, reopen: Reopen, tmp_path: Path
 ) -> None:
@@ -69,6 +75,7 @@ def test_an_adopted_file_is_an_entry_and_gone_from_its_place(
     assert not path.exists()
 
 
+@offered(Adopts)
 def test_adopting_replaces_whole_and_leaves_readers_alone(backend: Backend, tmp_path: Path) -> None:
     adopts = _offering(backend, Adopts)
     put(backend, "entry", b"older and longer")
@@ -87,6 +94,7 @@ def test_adopting_the_entry_itself_under_another_name(files: Filesystem, tmp_pat
     assert not path.exists()
 
 
+@offered(Adopts)
 @pytest.mark.parametrize("kind", ["absent", "symbolic link", "pipe", "no such directory"])
 def test_adopting_what_is_no_file_is_not_found(backend: Backend, tmp_path: Path, kind: str) -> None:
     adopts = _offering(backend, Adopts)
@@ -103,6 +111,7 @@ def test_adopting_what_is_no_file_is_not_found(backend: Backend, tmp_path: Path,
         backend.stat("entry")
 
 
+@offered(Adopts)
 def test_adopting_from_another_file_system_is_unavailable(backend: Backend, tmp_path: Path) -> None:
     adopts = _offering(backend, Adopts)
     elsewhere = Path("/dev/shm")
@@ -134,12 +143,14 @@ def _age(root: Path, directory: str, seconds: float) -> None:
     os.utime(root / directory, (then, then))
 
 
+@offered(Revises)
 def test_a_young_directory_has_no_revision(backend: Backend) -> None:
     revises = _offering(backend, Revises)
     put(backend, "d/entry", b"")
     assert revises.revision("d/") is None
 
 
+@offered(Revises)
 def test_a_missing_directory_has_no_revision(backend: Backend) -> None:
     assert _offering(backend, Revises).revision("absent/") is None
 
@@ -199,6 +210,7 @@ def _next_tick(root: str) -> None:
     probe.unlink()
 
 
+@offered(Revises)
 def test_a_revision_comes_after_two_seconds(backend: Backend) -> None:
     revises = _offering(backend, Revises)
     if isinstance(backend, Filesystem) and not backend._root.held().local:
@@ -218,6 +230,7 @@ def test_a_network_file_system_has_no_revision(
     assert files.revision("d/") is None
 
 
+@offered(LocalPath)
 def test_the_local_path_holds_the_bytes(backend: Backend) -> None:
     local = _offering(backend, LocalPath)
     put(backend, "d/entry", b"bytes")
@@ -226,12 +239,14 @@ def test_the_local_path_holds_the_bytes(backend: Backend) -> None:
         local.local_path("absent")
 
 
+@offered(HasSpace)
 def test_space_is_told_without_the_reserve(backend: Backend) -> None:
     space = _offering(backend, HasSpace).space()
     assert 0 <= space.usable_bytes <= space.free_bytes
     assert space.full == (space.usable_bytes <= 0 or space.usable_inodes <= 0)
 
 
+@offered(Sweeps)
 def test_sweep_removes_what_dead_writers_left_and_no_entry(backend: Backend) -> None:
     sweeps = _offering(backend, Sweeps)
     put(backend, "entry", b"kept")
@@ -244,6 +259,7 @@ def test_sweep_removes_what_dead_writers_left_and_no_entry(backend: Backend) -> 
     assert read_all(backend, "entry", 9) == b"kept"
 
 
+@offered(Sweeps)
 def test_a_writer_whose_file_was_swept_commits_nothing(backend: Backend) -> None:
     sweeps = _offering(backend, Sweeps)
     with backend.create() as writer:
