@@ -67,14 +67,8 @@ def open_backend(
         return one(url, expected_id)
     if len({url, *more}) <= len(more):
         raise ValueError("a replica is named twice")
-    openers = {each: _opener(one, each) for each in (url, *more)}
+    openers = {each: partial(one, each) for each in (url, *more)}
     return ReplicaSet(openers, expected_id=expected_id, degraded_ack=degraded_ack, damaged=damaged)
-
-
-def _opener(one: Callable[[str, str | None], Backend], url: str) -> Callable[[str | None], Backend]:
-    """Check a URL now; return what opens it, given the id that must be found there."""
-    one(url, None)
-    return partial(one, url)
 
 
 def _open_one(

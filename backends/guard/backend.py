@@ -47,14 +47,21 @@ class Guard:
 
     part      what the storage is called in messages and metrics
     probing   how it is found down, and back; None = only by what calls do
+    gate      of another guard of the same place; None = one of its own
     """
 
     def __init__(
-        self, backend: Backend, part: str, probing: Probing | None, limits: Limits
+        self,
+        backend: Backend,
+        part: str,
+        probing: Probing | None,
+        limits: Limits,
+        gate: Callable[[], Gate] | None = None,
     ) -> None:
         self._inner, self._part, self._probing, self._limits = backend, part, probing, limits
         self._board = Board()
         self._gates: dict[int, Gate] = {}
+        self._gate = gate or self._own_gate
         self._watched_by = 0
         self._prober: Prober | None = None
         self.is_local: Callable[[], bool] = (
@@ -147,7 +154,7 @@ class Guard:
         return self._ask(partial(inner.sweep, max_age_seconds), Kind.DATA, SWEEP_SECONDS)
 
     def _unguarded(self, inner: Guarded) -> Guard:
-        return Guard(inner.unguarded(), self._part, None, self._limits)
+        return Guard(inner.unguarded(), self._part, None, self._limits, self._gate)
 
     def _ask(
         self, call: Callable[[], T], kind: Kind = Kind.METADATA, seconds: float | None = None
@@ -156,7 +163,7 @@ class Guard:
             return call()
         return self._gate().ask(call, kind, seconds=seconds)
 
-    def _gate(self) -> Gate:
+    def _own_gate(self) -> Gate:
         """The gate of this process: a forked child has none of its parent's threads."""
         pid = os.getpid()
         gate = self._gates.get(pid)

@@ -39,10 +39,9 @@ class Member:
         self.id: str | None = None
         self.latency = 0.0
         self._admit = admit
-        self._backend: Backend | None = None
-        self._admitted = False
-        self._watched = False
-        self._raw: Backend | None = None
+        self._backend = open_(None)
+        self._raw = unguarded(self._backend)
+        self._admitted = self._watched = False
         self._reads, self._writes = Lane(name), Lane(name)
 
     def ask(self, call: Callable[[Backend], T], seconds: float = READ_SECONDS) -> Future[T]:
@@ -59,8 +58,6 @@ class Member:
 
     def raw(self) -> Backend:
         """Return whatever lies there, member or not. Only for threads of this member."""
-        if self._raw is None:
-            self._raw = unguarded(self.open(None))
         return self._raw
 
     def backend(self) -> Backend:
@@ -68,10 +65,7 @@ class Member:
 
         Raises: Unavailable.
         """
-        backend = self._backend
-        if backend is None or not self._admitted:
-            backend = self._meet(backend)
-        return backend
+        return self._backend if self._admitted else self._meet(self._backend)
 
     def watch(self) -> None:
         """See Watched.watch."""
@@ -95,18 +89,18 @@ class Member:
                 return replace(standing, part=self.name)
         return Standing(self.name, not problem, "unused" if problem else "up", problem)
 
-    def _meet(self, known: Backend | None) -> Backend:
+    def _meet(self, known: Backend) -> Backend:
         """Ask the storage who it is. What is known of one that hangs is kept if it is the same."""
-        before, self.id = self.id, self._admit(self)
+        found = self._admit(self)
+        if found != self.id:
+            if isinstance(known, Watched):
+                known.unwatch()
+            self._backend = self.open(found)
+            self._raw, self.id = unguarded(self._backend), found
+            if self._watched:
+                self.watch()
         self._admitted = True
-        if known is not None and self.id == before:
-            return known
-        if isinstance(known, Watched):
-            known.unwatch()
-        backend = self._backend = self.open(self.id)
-        if self._watched:
-            self.watch()
-        return backend
+        return self._backend
 
     def _known(self, call: Callable[[Backend], T]) -> T:
         """Call; a storage that was away shows again who it is before it is used."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from backends import Backend, Filesystem, ReplicaSet, initialise
 from backends.base import Entry, Reader, Space, Writer
@@ -84,8 +84,7 @@ class Faulty:
         return self._inner.sweep(max_age_seconds)
 
     def unguarded(self) -> Backend:
-        self._fault.hit()
-        return self._inner.unguarded()
+        return Faulty(cast(Filesystem, self._inner.unguarded()), self._fault)
 
     def blank(self) -> bool:
         self._fault.hit()

@@ -188,6 +188,20 @@ def test_calls_that_never_return_are_written_off_when_the_storage_is_back(
     assert guard.stat("a/b").size == 5
 
 
+def test_what_asks_for_no_identity_stops_and_goes_on_with_the_rest(tmp_path: Path) -> None:
+    """Else calls of its own would hang for ever with a mount that was replaced."""
+    initialise(open_backend(str(tmp_path)))
+    guard = guarded(Filesystem(str(tmp_path)), "/mnt/a", limits=QUICK)
+    bare = guard.unguarded()  # type: ignore[attr-defined]
+    guard.is_local = bare.is_local = lambda: False
+    assert list(bare.keys("_store/"))
+    guard._board.verdict = Verdict(State.DOWN)
+    with pytest.raises(Unavailable, match="is down"):
+        list(bare.keys("_store/"))
+    guard._board.verdict = Verdict(State.UP)
+    assert list(bare.keys("_store/"))
+
+
 def test_lost_calls_have_a_limit(storage: Hanging, guard: Guard) -> None:
     with storage.hung():
         for _ in range(MAX_LOST // MAX_OVERDUE + 2):
