@@ -47,13 +47,14 @@ class Guard:
 
     part      what the storage is called in messages and metrics
     probing   how it is found down, and back; None = only by what calls do
+    board     what a prober finds, shared with other guards of the same place
     """
 
     def __init__(
-        self, backend: Backend, part: str, probing: Probing | None, limits: Limits
+        self, backend: Backend, part: str, probing: Probing | None, limits: Limits, board: Board
     ) -> None:
         self._inner, self._part, self._probing, self._limits = backend, part, probing, limits
-        self._board = Board()
+        self._board = board
         self._gates: dict[int, Gate] = {}
         self._watched_by = 0
         self._prober: Prober | None = None
@@ -147,7 +148,7 @@ class Guard:
         return self._ask(partial(inner.sweep, max_age_seconds), Kind.DATA, SWEEP_SECONDS)
 
     def _unguarded(self, inner: Guarded) -> Guard:
-        return Guard(inner.unguarded(), self._part, None, self._limits)
+        return Guard(inner.unguarded(), self._part, None, self._limits, Board())
 
     def _ask(
         self, call: Callable[[], T], kind: Kind = Kind.METADATA, seconds: float | None = None

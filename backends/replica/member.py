@@ -39,6 +39,7 @@ class Member:
         self.latency = 0.0
         self._admit = admit
         self._backend: Backend | None = None
+        self._backends: dict[str, Backend] = {}
         self._admitted = False
         self._watched = False
         self._raw: Backend | None = None
@@ -69,7 +70,7 @@ class Member:
         """
         backend = self._backend
         if backend is None or not self._admitted:
-            backend = self._meet(backend)
+            backend = self._meet()
         return backend
 
     def watch(self) -> None:
@@ -88,15 +89,16 @@ class Member:
         """See Watched.standings."""
         return self._backend.standings() if isinstance(self._backend, Watched) else []
 
-    def _meet(self, known: Backend | None) -> Backend:
-        """Ask the storage who it is. What is known of one that hangs is kept if it is the same."""
-        before, self.id = self.id, self._admit(self)
-        self._admitted = True
-        if known is not None and self.id == before:
-            return known
-        if isinstance(known, Watched):
-            known.unwatch()
-        backend = self._backend = self.open(self.id)
+    def _meet(self) -> Backend:
+        """Ask the storage who it is. What is known of one that hangs is kept if it is the same.
+
+        Threads that meet it at once get the same one, so that there is one to be watched.
+        """
+        before, id_ = self._backend, self._admit(self)
+        backend = self._backends.setdefault(id_, self.open(id_))
+        if backend is not before and isinstance(before, Watched):
+            before.unwatch()
+        self.id, self._backend, self._admitted = id_, backend, True
         if self._watched:
             self.watch()
         return backend

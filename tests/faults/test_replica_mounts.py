@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.backends.test_prober import children
 from tests.counts import count
 from tests.faults.images import (
     Call,
@@ -35,8 +36,8 @@ pytestmark = pytest.mark.fault
 IMAGE = make_image("held", 1_500_000)
 NAME, TAG = "site/held", "v1"
 TURNS = range(count(1, MEMBERS))
-TROUBLE_SECONDS = count(2, 20)
-FIRST_SECONDS = count(1, 5)
+TROUBLE_SECONDS = count(3, 40) / 2
+FIRST_SECONDS = count(1, 10) / 2
 """In which a pull may wait for a member until it is set aside."""
 PULL_SECONDS = 2.0
 AWAY_PUSHES = count(20, 200)
@@ -44,7 +45,8 @@ HARMLESS = ("slow 10 x", "bit-rotten")
 """Troubles of a member that gets all that is written."""
 SOON_SECONDS = 15.0
 """For any answer when two mounts do not answer."""
-REPAIR_SECONDS = 60.0
+REPAIR_SECONDS = float(count(60, 600))
+"""At the pace of the background work: a fifth of a thread, on a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MountedSet]:
     """One set for all tests: each leaves it whole."""
     with mounted_set(tmp_path_factory.mktemp("site"), IMAGE) as made:
         yield made
+
+
+def test_each_mount_is_probed_once(site: MountedSet) -> None:
+    """By one child of one worker, which tells the other one."""
+    probing = lambda: sum(len(children(pid)) for pid in site.server.workers())  # noqa: E731
+    assert wait_for(lambda: probing() >= MEMBERS and probing(), 30, "probes") == MEMBERS
 
 
 @dataclass
