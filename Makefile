@@ -39,8 +39,11 @@ conformance: $(READY) $(TOOLS) ## The OCI conformance suite, on one process and 
 test-faults: $(READY) $(TOOLS) ## Kill, cut, fill and damage; TEST_COUNTS=full as in acceptance
 	$(PYTEST) tests/faults
 
+# What of the protocol depends on the storage; at full counts all of it runs over a set.
+STORED := arrival blobs catalog deletes manifests mounts referrers rows tags uploads
 test-replica: $(READY) $(TOOLS) ## The protocol, read-your-writes and kills over a set of three directories
-	TEST_REPLICAS=3 $(PYTEST) tests/protocol tests/faults/test_read_your_writes.py tests/faults/test_kill.py
+	TEST_REPLICAS=3 $(PYTEST) $(if $(filter full,$(TEST_COUNTS)),tests/protocol,$(STORED:%=tests/protocol/test_%.py)) \
+		tests/faults/test_read_your_writes.py tests/faults/test_kill.py
 
 test-upstreams: $(READY) $(TOOLS) ## Each fault of an upstream, with real clients; TEST_COUNTS=full as in acceptance
 	$(PYTEST) tests/upstreams

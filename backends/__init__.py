@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from backends.base import Backend
 from backends.check import CheckResult, check_storage
 from backends.filesystem import Filesystem
-from backends.guard import guarded, guarded_directory, within
+from backends.guard import Board, guarded, guarded_directory, within
 from backends.helpers import put, read_all, settle, space_of
 from backends.identity import initialise, store_ids, unguarded
 from backends.memory import Memory
@@ -67,12 +67,23 @@ def open_backend(
         return one(url, expected_id)
     if len({url, *more}) <= len(more):
         raise ValueError("a replica is named twice")
-    openers = {each: partial(one, each) for each in (url, *more)}
+    openers = {each: _opener(one, each) for each in (url, *more)}
     return ReplicaSet(openers, expected_id=expected_id, degraded_ack=degraded_ack, damaged=damaged)
 
 
+def _opener(one: Callable[..., Backend], url: str) -> Callable[[str | None], Backend]:
+    """Return what opens a replica, given the id that must be found there."""
+    # It is opened anew when its id is known, by each process: one of them probes for all.
+    return partial(one, url, board=Board())
+
+
 def _open_one(
-    url: str, expected_id: str | None, *, reserve_bytes: int | None, s3: S3Options
+    url: str,
+    expected_id: str | None,
+    *,
+    reserve_bytes: int | None,
+    s3: S3Options,
+    board: Board | None = None,
 ) -> Backend:
     if url == "memory:":
         return Memory()
@@ -81,7 +92,7 @@ def _open_one(
         from backends.s3.backend import open_s3  # only here: boto3 takes 30 MB
 
         return open_s3(place, expected_id)
-    return guarded_directory(_path(url), expected_id, reserve_bytes, part=url)
+    return guarded_directory(_path(url), expected_id, reserve_bytes, url, board)
 
 
 def _path(url: str) -> str:

@@ -25,13 +25,17 @@ from backends.guard.board import Board
 from backends.guard.gate import Gate, Limits
 from backends.guard.prober import Probing, probe_command
 
-__all__ = ["Guard", "Limits", "Probing", "guarded", "guarded_directory", "within"]
+__all__ = ["Board", "Guard", "Limits", "Probing", "guarded", "guarded_directory", "within"]
 
 T = TypeVar("T")
 
 
 def guarded(
-    backend: Backend, part: str, probing: Probing | None = None, limits: Limits | None = None
+    backend: Backend,
+    part: str,
+    probing: Probing | None = None,
+    limits: Limits | None = None,
+    board: Board | None = None,
 ) -> Guard:
     """Return the backend with deadlines; it has the capabilities that the backend has.
 
@@ -39,20 +43,27 @@ def guarded(
         probing   None = it is found down, and back, only by what calls do: for a storage whose
                   calls end by themselves some time
         limits    None = the usual ones
+        board     shared by the guards of one place, so that one prober of a server serves them
+                  all; made before a fork. None = its own
     Touches nothing. Entries on a local disk are asked directly.
     """
-    return Guard(backend, part, probing, limits or Limits())
+    return Guard(backend, part, probing, limits or Limits(), board or Board())
 
 
 def guarded_directory(
-    path: str, expected_id: str | None = None, reserve_bytes: int | None = None, part: str = ""
+    path: str,
+    expected_id: str | None = None,
+    reserve_bytes: int | None = None,
+    part: str = "",
+    board: Board | None = None,
 ) -> Guard:
     """Return a guarded file storage, which is probed once it is watched; see open_backend.
 
     part   what it is called; "" = its path
+    board  see guarded
     """
     files = Filesystem(path, expected_id=expected_id, reserve_bytes=reserve_bytes)
-    return guarded(files, part or path, Probing(probe_command(path, expected_id)))
+    return guarded(files, part or path, Probing(probe_command(path, expected_id)), board=board)
 
 
 def within(call: Callable[[], T], path: str) -> T:

@@ -47,6 +47,7 @@ class Guard:
 
     part      what the storage is called in messages and metrics
     probing   how it is found down, and back; None = only by what calls do
+    board     what a prober finds, shared with other guards of the same place
     gate      of another guard of the same place; None = one of its own
     """
 
@@ -56,10 +57,11 @@ class Guard:
         part: str,
         probing: Probing | None,
         limits: Limits,
+        board: Board,
         gate: Callable[[], Gate] | None = None,
     ) -> None:
         self._inner, self._part, self._probing, self._limits = backend, part, probing, limits
-        self._board = Board()
+        self._board = board
         self._gates: dict[int, Gate] = {}
         self._gate = gate or self._own_gate
         self._watched_by = 0
@@ -154,7 +156,7 @@ class Guard:
         return self._ask(partial(inner.sweep, max_age_seconds), Kind.DATA, SWEEP_SECONDS)
 
     def _unguarded(self, inner: Guarded) -> Guard:
-        return Guard(inner.unguarded(), self._part, None, self._limits, self._gate)
+        return Guard(inner.unguarded(), self._part, None, self._limits, self._board, self._gate)
 
     def _ask(
         self, call: Callable[[], T], kind: Kind = Kind.METADATA, seconds: float | None = None

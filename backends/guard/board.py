@@ -11,6 +11,8 @@ import os
 import struct
 import time
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from backends.guard.verdict import State, Verdict
 
@@ -73,13 +75,18 @@ class Board:
         returned: float = _RETURN.unpack_from(self._memory, _RETURN_AT)[0]
         return time.monotonic() - returned
 
-    def take_over(self) -> None:
-        """Wait until no other process is the one that probes; the kernel tells when it ends.
+    @contextmanager
+    def taken_over(self) -> Iterator[None]:
+        """Be the one that probes, when no other is any more; the kernel tells when it ends.
 
-        Blocks: as long as the process before lives. For a thread that does nothing else.
+        The lock is that of a descriptor, not of the process: one process may have the board that
+        another waits for, and wait for one that it has.
+        Blocks: as long as the one before lives. For a thread that does nothing else.
         """
-        fcntl.lockf(self._fd, fcntl.LOCK_EX)
-
-    def give_back(self) -> None:
-        """Let another process probe."""
-        fcntl.lockf(self._fd, fcntl.LOCK_UN)
+        own = os.open(f"/proc/self/fd/{self._fd}", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(own, fcntl.LOCK_EX)
+            yield
+        finally:
+            fcntl.flock(own, fcntl.LOCK_UN)  # a process forked meanwhile has the descriptor, too
+            os.close(own)

@@ -1,7 +1,8 @@
 """The child that probes a directory: `python -m backends.guard.probe PATH [ID]`.
 
 Says "ready", and answers each line on its input by one: "ok", or what hindered it in words. Ends
-with its input. It may hang in the kernel; nobody waits for it without a deadline.
+with its input, or when nobody listens any more (the process that asks was killed). It may hang in
+the kernel; nobody waits for it without a deadline.
 """
 
 from __future__ import annotations
@@ -48,13 +49,21 @@ def _one_line(text: str) -> str:
 
 
 def main(path: str, expected_id: str = "") -> None:
-    """Answer until the input ends."""
+    """Answer until the input ends. Raises: BrokenPipeError when nobody listens any more."""
     files = Filesystem(path, expected_id=expected_id or None)
     key = f"{PREFIX}{uuid.uuid4()}"
-    print("ready", flush=True)
+    _say("ready")
     for _ in sys.stdin:
-        print(probe(files, key), flush=True)
+        _say(probe(files, key))
+
+
+def _say(line: str) -> None:
+    """Write a line at once, past what Python keeps to write at its end, too."""
+    os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except BrokenPipeError:
+        sys.exit(1)

@@ -77,13 +77,12 @@ class Prober:
             self._thread.join(STOP_SECONDS)
 
     def _run(self) -> None:
-        self._board.take_over()
-        self._probes = True
-        while self._goes_on():
-            if self._may_start():
-                with self._child() as child:
-                    self._ask_on(child)
-        self._board.give_back()
+        with self._board.taken_over():
+            self._probes = True
+            while self._goes_on():
+                if self._may_start():
+                    with self._child() as child:
+                        self._ask_on(child)
 
     def _goes_on(self) -> bool:
         """Wait until the next probe is due; return whether it is wanted."""

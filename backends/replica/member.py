@@ -39,6 +39,7 @@ class Member:
         self.id: str | None = None
         self.latency = 0.0
         self._admit = admit
+        self._backends: dict[str, Backend] = {}
         self._backend = open_(None)
         self._raw = unguarded(self._backend)
         self._admitted = self._watched = False
@@ -65,7 +66,7 @@ class Member:
 
         Raises: Unavailable.
         """
-        return self._backend if self._admitted else self._meet(self._backend)
+        return self._backend if self._admitted else self._meet()
 
     def watch(self) -> None:
         """See Watched.watch."""
@@ -89,18 +90,21 @@ class Member:
                 return replace(standing, part=self.name)
         return Standing(self.name, not problem, "unused" if problem else "up", problem)
 
-    def _meet(self, known: Backend) -> Backend:
-        """Ask the storage who it is. What is known of one that hangs is kept if it is the same."""
-        found = self._admit(self)
-        if found != self.id:
-            if isinstance(known, Watched):
-                known.unwatch()
-            self._backend = self.open(found)
-            self._raw, self.id = unguarded(self._backend), found
-            if self._watched:
-                self.watch()
-        self._admitted = True
-        return self._backend
+    def _meet(self) -> Backend:
+        """Ask the storage who it is. What is known of one that hangs is kept if it is the same.
+
+        Threads that meet it at once get the same one, so that there is one to be watched.
+        """
+        before, id_ = self._backend, self._admit(self)
+        backend = self._backends.setdefault(id_, self.open(id_))
+        if backend is not before:
+            if isinstance(before, Watched):
+                before.unwatch()
+            self._backend, self._raw = backend, unguarded(backend)
+        self.id, self._admitted = id_, True
+        if self._watched:
+            self.watch()
+        return backend
 
     def _known(self, call: Callable[[Backend], T]) -> T:
         """Call; a storage that was away shows again who it is before it is used."""

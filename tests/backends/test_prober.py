@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -189,6 +190,16 @@ def test_a_guard_is_watched_from_its_first_call_on(root: Path) -> None:
     finally:
         guard.unwatch()
     assert not children()
+
+
+def test_a_child_that_nobody_listens_to_ends_without_a_word(root: Path) -> None:
+    """The worker that started it was killed before it was ready: no traceback in the log."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = probe_command(str(root), None)
+    done = subprocess.run(command, input=b"", stdout=writer, stderr=subprocess.PIPE, timeout=30)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_a_local_disk_is_not_watched(root: Path) -> None:

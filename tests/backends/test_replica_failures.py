@@ -17,11 +17,12 @@ import pytest
 
 from backends import Filesystem, ReplicaSet, put, read_all
 from backends.errors import Corrupt, NotFound, Unavailable
-from backends.replica import hints, tending
+from backends.replica import asking, hints, listing, tending, writing
 from distserver import app as application
 from distserver import storage as opening
 from distserver.config import Config
 from tests.backends.members import KINDS, Site
+from tests.counts import count
 from tests.faults.images import (
     Call,
     Image,
@@ -104,7 +105,7 @@ def timed(call: Callable[[], object]) -> float:
     return time.monotonic() - began
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(count(1, 3)))
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_fails(world: World, site: Site, kind: str, number: int) -> None:
     """1 down (refused), hung, slow, read-only, full: pulls and pushes go on, then it catches up."""
@@ -264,12 +265,15 @@ def test_three_are_down(world: World, site: Site) -> None:
     assert push_blob(world.call, NAME, b"new").status == 201
 
 
-def test_all_hang_at_once(world: World, site: Site) -> None:
-    """No wait without a deadline, and no restart afterwards."""
+def test_all_hang_at_once(world: World, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No wait without a deadline, here a tenth of the usual, and no restart afterwards."""
+    monkeypatch.setattr(asking, "PATIENT_SECONDS", 0.5)
+    monkeypatch.setattr(listing, "PAGE_SECONDS", 0.5)
+    monkeypatch.setattr(writing, "WRITE_SECONDS", 1.0)
     for number in range(3):
         site.break_(number, "hung")
-    assert timed(lambda: push_blob(world.call, NAME, b"new")) < 15
-    assert timed(lambda: world.status("GET", f"blobs/{digest_of(IMAGE.layer)}")) < 15
+    assert timed(lambda: push_blob(world.call, NAME, b"new")) < 5
+    assert timed(lambda: world.status("GET", f"blobs/{digest_of(IMAGE.layer)}")) < 5
     site.mend()
     assert_pulls(world.call, NAME, "v1", IMAGE)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from backends.errors import NotFound, Unavailable
 from backends.replica import membership
 from backends.replica.identities import markers
 from backends.replica.marker import Marker, parse
+from backends.replica.member import Member
 from backends.replica.quorum import common_space, quorum_of
 from tests.backends.members import Site
 
@@ -32,6 +35,20 @@ def test_a_marker_is_read_as_it_was_written() -> None:
     assert parse("m", marker.data) == marker
     for data in (b"", b"[]", b"{}", b'{"format": 1}', b"\xff", b'{"set": 1}', b"[" * 5000):
         assert parse("m", data) is None
+
+
+def test_threads_that_meet_a_member_at_once_get_one_storage() -> None:
+    """Each would have a prober of its own otherwise, for ever."""
+    together = threading.Barrier(8, timeout=20)
+
+    def admit(member: Member) -> str:
+        together.wait()
+        return "id"
+
+    member = Member("/mnt/a", lambda expected_id: Memory(), admit)
+    with ThreadPoolExecutor(8) as several:
+        found = [one.result(20) for one in [several.submit(member.backend) for _ in range(8)]]
+    assert len(set(map(id, found))) == 1
 
 
 def test_forming_again_changes_nothing(tmp_path: Path) -> None:

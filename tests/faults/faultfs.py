@@ -55,11 +55,15 @@ class Mount:
         self._process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": root})
         wait_for(self.path.is_mount, 20, "mount")
 
-    def down(self) -> None:
-        """Kill what serves it: calls that hang in it fail. Unmount."""
+    def crash(self) -> None:
+        """Kill what serves it: each call fails, also those that hang in it."""
         if self._process:
             self._process.kill()
             self._process.wait(20)
+
+    def down(self) -> None:
+        """Crash and unmount it: the bare directory is what is there then."""
+        self.crash()
         subprocess.run(["umount", "-l", self.path], capture_output=True, timeout=20)
 
 

@@ -12,7 +12,16 @@ from dataclasses import dataclass, field, replace
 
 import requests
 
-from tests.faults.images import Call, Image, digest_of, live, make_image, push_blob, push_manifest
+from tests.faults.images import (
+    Answer,
+    Call,
+    Image,
+    digest_of,
+    live,
+    make_image,
+    push_blob,
+    push_manifest,
+)
 from tests.live import Server, storage_flags
 
 SIZES = (1_000, 200_000, 1_500_000)
@@ -27,11 +36,15 @@ class Acknowledged:
     manifests  (repository, tag or digest) -> bytes
     moving     repository -> digests that its tag `latest` may name: the last one acknowledged,
                then those whose answer never came
+    refused    what was answered instead
+    unanswered requests that got no answer at all
     """
 
     blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)
     manifests: dict[tuple[str, str], bytes] = field(default_factory=dict)
     moving: dict[str, list[str]] = field(default_factory=dict)
+    refused: list[Answer] = field(default_factory=list)
+    unanswered: int = 0
 
     def __len__(self) -> int:
         return len(self.blobs) + len(self.manifests)
@@ -67,8 +80,12 @@ def pushing(
             image = make_image(f"{seed} {rng.random()}", rng.choice(SIZES))
             try:
                 _push(live(mine), name, image, acknowledged)
-            except (requests.RequestException, Refused):
+            except requests.RequestException:
+                acknowledged.unanswered += 1
                 stop.wait(0.02)  # the server is away: no busy loop
+            except Refused as exc:
+                acknowledged.refused.append(exc.answer)
+                stop.wait(0.02)
         mine.session.close()
 
     workers = [threading.Thread(target=push_on, args=(number,)) for number in range(threads)]
@@ -84,7 +101,14 @@ def pushing(
 
 
 class Refused(Exception):
-    """A request was not acknowledged."""
+    """A request was not acknowledged.
+
+    answer  what was said instead
+    """
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer)
+        self.answer = answer
 
 
 def verify(server: Server) -> str:
@@ -100,16 +124,16 @@ def verify(server: Server) -> str:
 
 
 def _push(call: Call, name: str, image: Image, acknowledged: Acknowledged) -> None:
-    _must(push_blob(call, name, image.config).status)
+    _must(push_blob(call, name, image.config))
     acknowledged.blobs[name, digest_of(image.config)] = image.config
     _push_in_pieces(call, name, image.layer)
     acknowledged.blobs[name, digest_of(image.layer)] = image.layer
     tag = image.digest[7:27]
-    _must(push_manifest(call, name, tag, image.manifest).status)
+    _must(push_manifest(call, name, tag, image.manifest))
     acknowledged.manifests[name, tag] = image.manifest
     acknowledged.manifests[name, image.digest] = image.manifest
     acknowledged.moving.setdefault(name, [""]).append(image.digest)
-    _must(push_manifest(call, name, "latest", image.manifest).status)
+    _must(push_manifest(call, name, "latest", image.manifest))
     acknowledged.moving[name] = [image.digest]
 
 
@@ -117,12 +141,12 @@ def _push_in_pieces(call: Call, name: str, data: bytes) -> None:
     answer = call("POST", f"/v2/{name}/blobs/uploads/")
     half = len(data) // 2
     for piece in (data[:half], data[half:]):
-        _must(answer.status)
+        _must(answer)
         answer = call("PATCH", answer.headers["Location"], piece)
-    _must(answer.status)
-    _must(call("PUT", f"{answer.headers['Location']}?digest={digest_of(data)}").status)
+    _must(answer)
+    _must(call("PUT", f"{answer.headers['Location']}?digest={digest_of(data)}"))
 
 
-def _must(status: int) -> None:
-    if status not in (201, 202):
-        raise Refused(status)
+def _must(answer: Answer) -> None:
+    if answer.status not in (201, 202):
+        raise Refused(answer)

@@ -25,7 +25,7 @@ from tests.live import kill, wait_for
 pytestmark = pytest.mark.fault
 
 RUNS = count(1, 20)
-SECONDS = count(8, 20)
+SECONDS = count(4, 20)
 CLIENTS, PODS = 10, 3
 NAME, TAG = "register/tag", "moving"
 IMAGE = make_image("register")
