@@ -9,6 +9,7 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' distserver/__init__.p
 ARCHES ?= amd64 arm64
 ARCH ?= $(shell dpkg --print-architecture)
 IMAGES ?= /var/lib/distserver/images
+PARALLEL := -n auto --dist worksteal
 PYTEST := PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m pytest
 
 help: ## Show this list
@@ -18,7 +19,7 @@ run: $(READY) ## Serve a registry at 127.0.0.1:5000 with storage in ./run
 	$(PY) -m distserver serve --init --listen 127.0.0.1:5000 --storage "$(CURDIR)/run/storage" --state "$(CURDIR)/run/state"
 
 test: $(READY) ## Unit, contract and protocol tests: all that needs nothing but Python
-	$(PY) -m pytest
+	$(PY) -m pytest $(PARALLEL)
 
 check: lint type test ## What must be clean before a commit
 
