@@ -9,7 +9,7 @@ import pytest
 
 from backends import Backend, initialise, open_backend
 from tests.backends.conftest import Reopen
-from tests.objects.servers import CREDENTIALS, SERVERS, ObjectStore
+from tests.objects.servers import CREDENTIALS, SERVERS, ObjectStore, minio
 
 FILES = {"files", "fake", "root"}
 """Fixtures of tests that are the file system's own, though in modules that we share."""
@@ -38,6 +38,14 @@ def store(
 ) -> Iterator[ObjectStore]:
     """Each kind of server in turn, for all tests of a run."""
     store = SERVERS[request.param](tmp_path_factory.mktemp(request.param))
+    yield store
+    store.kill()
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[ObjectStore]:
+    """A MinIO that a test may kill."""
+    store = minio(tmp_path / "minio")
     yield store
     store.kill()
 
