@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from backends import Backend, initialise, open_backend
 from tests.backends.conftest import Reopen
-from tests.objects.servers import CREDENTIALS, SERVERS, ObjectStore, minio
+from tests.counts import FULL
+from tests.objects.servers import CREDENTIALS, FIRST, SERVERS, ObjectStore, minio
 
 FILES = {"files", "fake", "root"}
 """Fixtures of tests that are the file system's own, though in modules that we share."""
@@ -17,11 +19,15 @@ FILES = {"files", "fake", "root"}
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
-    items[:] = [
-        item
-        for item in items
-        if here not in item.path.parents or not FILES & set(getattr(item, "fixturenames", ()))
-    ]
+    items[:] = [item for item in items if here not in item.path.parents or _is_wanted(item)]
+
+
+def _is_wanted(item: Any) -> bool:
+    """Whether a test is about object stores. Reduced, other servers get the contract only."""
+    fixtures, params = set(item.fixturenames), getattr(item, "callspec", None)
+    if item.function.__module__.startswith("tests.backends"):
+        return "store" in fixtures and not FILES & fixtures
+    return FULL or params is None or params.params.get("store", FIRST) == FIRST
 
 
 @pytest.fixture(scope="session", autouse=True)

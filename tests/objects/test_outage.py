@@ -17,8 +17,8 @@ from tests.figures import record
 from tests.live import Server, kill, start_server, wait_for
 from tests.objects.servers import ObjectStore
 
-ROUNDS = count(3, 20)
-KILLS = count(5, 100)
+ROUNDS = count(1, 20)
+KILLS = count(2, 100)
 
 
 @pytest.fixture
