@@ -112,6 +112,7 @@ VERBS = {
     "stat": lambda backend: backend.stat("entry"),
     "open": lambda backend: whole(backend),
     "keys": lambda backend: list(backend.keys("")),
+    "keys below": lambda backend: list(backend.keys("a/")),
     "put": lambda backend: put(backend, "other", b"x"),
     "put large": lambda backend: put(backend, "other", bytes(9 * MIB)),
     "link": lambda backend: backend.link("entry", "other"),
