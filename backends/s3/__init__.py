@@ -2,6 +2,7 @@
 
     place     which bucket, below which prefix, asked how; where an entry's object lies. No I/O
     client    one client a process; the only module that knows boto3
+    quick     the question that each pull asks, made cheap
     failures  its errors become ours
     entries   what the bytes of an object mean: an entry, or a pointer to its data. No I/O
     reader    bytes of data, over connections that break

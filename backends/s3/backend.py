@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from backends.base import Backend, Entry, Reader, Writer
@@ -113,10 +113,13 @@ class S3:
         if after > prefix and not after.startswith(prefix):
             return  # every key with the prefix is smaller
         first = (self._place.prefix + after)[:_MAX_NAME_BYTES] if after > prefix else ""
-        for one in listed_entries(self._client, prefix, first):
-            key = one.name.removeprefix(self._place.prefix)
-            if is_key(key):
-                yield key
+        names: Iterable[str] | None = None
+        if prefix and not first:
+            names = self._client.names(self._place.entries(prefix))
+        if names is None:
+            names = (one.name for one in listed_entries(self._client, prefix, first))
+        keys = (name.removeprefix(self._place.prefix) for name in names)
+        yield from filter(is_key, keys)
 
     def redirect_url(self, key: str, seconds: int) -> str | None:
         """See Redirects.redirect_url; never for small entries."""

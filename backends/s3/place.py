@@ -17,6 +17,8 @@ MAX_PREFIX_BYTES = 200
 OWN = "."
 """Names that begin so are ours and no keys: a component of a key never begins with a dot."""
 DATA = ".data/"
+EXAMINED = "examined-"
+"""What names of ours begin with, behind OWN, while a server is examined."""
 _BEHIND_OWN = ".z"
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 

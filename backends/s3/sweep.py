@@ -21,6 +21,7 @@ from backends.errors import Corrupt, NotFound
 from backends.s3.client import Client
 from backends.s3.entries import POINTER_BYTES, Pointer, decode
 from backends.s3.listing import Listed, age_of, listed, listed_entries
+from backends.s3.place import EXAMINED
 
 MIN_AGE_SECONDS = 48 * 3600.0
 LOOK_SECONDS = 24 * 3600.0
@@ -42,16 +43,15 @@ class Sweep:
         Raises: Unavailable; then nothing was removed but what was due.
         """
         age = max(max_age_seconds, MIN_AGE_SECONDS)
-        return self._abort_uploads(age) + self._remove_data(age)
+        begins = (self._place.data(), self._place.own(EXAMINED))
+        return sum(self._abort_uploads(one, age) for one in begins) + self._remove_data(age)
 
-    def _abort_uploads(self, age: float) -> int:
-        """MinIO lists none; it drops them by itself after 24 h."""
+    def _abort_uploads(self, prefix: str, age: float) -> int:
+        """MinIO lists none (it drops them by itself after 24 h) and refuses a prefix `….`."""
         position: dict[str, Any] = {"KeyMarker": "", "UploadIdMarker": ""}
         aborted, more = 0, True
         while more:
-            answer = self._client.call(
-                "list_multipart_uploads", Prefix=self._place.own(""), **position
-            )
+            answer = self._client.call("list_multipart_uploads", Prefix=prefix, **position)
             for one in answer.get("Uploads", []):
                 if age_of(answer, one["Initiated"]) >= age:
                     self._abort(one["Key"], one["UploadId"])

@@ -17,6 +17,7 @@ from backends.s3.client import Body, Client
 from backends.s3.failures import Conflict
 from backends.s3.listing import listed
 from backends.s3.multipart import MIN_PART_BYTES, Multipart
+from backends.s3.place import EXAMINED
 from backends.s3.reader import DataReader
 
 WRITES = 200
@@ -28,7 +29,7 @@ def examine(client: Client, other: Client) -> Iterator[CheckResult]:
 
     other  a second client of the same bucket
     """
-    prefix = client.place.own(f"examined-{uuid.uuid4()}/")
+    prefix = client.place.own(f"{EXAMINED}{uuid.uuid4()}/")
     checks: dict[str, Callable[[Client, Client, str], str]] = {
         "bytes of objects": _bytes,
         "listing after a write": _listing,

@@ -1,7 +1,8 @@
 """A small memory of answers, each validated by a revision of the directories that it came from.
 
 Kept only where a storage can validate in about a microsecond (capability `Revises`); with any other
-storage every question is asked. Never an absence, never a right of one repository for another.
+storage every question is asked, by who asks the same at the same time but once (rounds). Never an
+absence, never a right of one repository for another.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from cachetools import LRUCache
 
 from backends import Backend
 from backends.base import Revises
+from distserver.registry.rounds import Rounds
 
 Value = TypeVar("Value")
 Token = tuple[tuple[int, ...], ...]
@@ -40,6 +42,7 @@ class ValidatedCache(Generic[Value]):
         self._revises = backend if isinstance(backend, Revises) else None
         self._size_of = size_of
         self._lock = threading.Lock()
+        self._rounds: Rounds[Value] = Rounds()
         self._slots: LRUCache[Hashable, _Slot[Value]] = LRUCache(max_bytes, lambda slot: slot.size)
 
     def get(self, key: Hashable, prefixes: tuple[str, ...], load: Callable[[], Value]) -> Value:
@@ -51,7 +54,7 @@ class ValidatedCache(Generic[Value]):
         """
         token = self._token(prefixes)
         if token is None:
-            return load()
+            return self._rounds.get(key, load)
         with self._lock:
             slot = self._slots.get(key)
         if slot is not None and slot.token == token:

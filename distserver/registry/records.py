@@ -70,7 +70,7 @@ class RecordStore:
                     raise
             return sort(names)
 
-        return self._cache.get(prefix, (prefix,), load)
+        return self._cache.get((prefix, settle), (prefix,), load)
 
     def read_tree(self, prefix: str) -> dict[Digest, Records]:
         """List all records of the directories <alg>/<hex>/ under a prefix. Raises: Unavailable."""

@@ -1,7 +1,8 @@
-"""Warm pulls from hot copies, the storage being a mount (FUSE), beside those from a local disk."""
+"""Warm pulls from hot copies, the storage being a mount (FUSE) or MinIO, beside a local disk's."""
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,16 +14,20 @@ from tests.bench.report import Table
 from tests.bench.scenarios import Sample, Sizes, scenarios, seed
 from tests.faults.faultfs import mounted
 from tests.live import start_server
+from tests.objects.servers import CREDENTIALS, minio
 
 Samples = dict[str, dict[str, list[Sample]]]
 LOCAL, HOT, PLAIN = "local disk", "mount, hot copies", "mount, no copies"
-_AIM = "warm pull of large blobs >= 0.9 x local disk"
+OBJECTS = "MinIO, hot copies"
+PLACES = (LOCAL, HOT, OBJECTS, PLAIN)
+_AIM = "warm pull >= 0.9 x local disk"
+_HOT_BYTES = 64 << 30
 
 
 @contextmanager
-def _over(mount: Path, directory: Path, hot_bytes: int) -> Iterator[Peer]:
+def _over(storage: Path | str, directory: Path, hot_bytes: int) -> Iterator[Peer]:
     env = {"DISTSERVER_HOT_BYTES": str(hot_bytes)}
-    server = start_server(directory, "--workers", "1", storage=mount, env=env)
+    server = start_server(directory, "--workers", "1", storage=storage, env=env)
     try:
         yield Peer("distserver", server.port, server.pid)
     finally:
@@ -35,10 +40,15 @@ def hot(scratch: Path, sizes: Sizes) -> tuple[dict[str, str], Samples]:
     samples: Samples = {}
     with ExitStack() as stack:
         mounts = [stack.enter_context(mounted(scratch / f"disk{n}")).path for n in range(2)]
+        os.environ.update(CREDENTIALS)
+        pin(CLIENTS)  # an object store is another machine: it takes nothing of ours
+        store = minio(scratch / "minio")
+        stack.callback(store.kill)
         pin(SERVERS)
         peers = {
             LOCAL: stack.enter_context(ours(scratch / "local")),
-            HOT: stack.enter_context(_over(mounts[0], scratch / "hot", 64 << 30)),
+            HOT: stack.enter_context(_over(mounts[0], scratch / "hot", _HOT_BYTES)),
+            OBJECTS: stack.enter_context(_over(store.url(), scratch / "objects", _HOT_BYTES)),
             PLAIN: stack.enter_context(_over(mounts[1], scratch / "plain", 0)),
         }
         pin(CLIENTS)
@@ -54,15 +64,19 @@ def hot(scratch: Path, sizes: Sizes) -> tuple[dict[str, str], Samples]:
 
 
 def hot_table(units: dict[str, str], samples: Samples) -> Table:
-    """One line a scenario: medians, and their ratio to those of the local disk."""
-    table = Table([["warm", LOCAL, HOT, PLAIN, "hot/local"]], [], [])
+    """One line a scenario: medians, and the ratios of hot copies to those of the local disk."""
+    ratios = {HOT: "mount/local", OBJECTS: "MinIO/local"}
+    table = Table([["warm", *PLACES, *ratios.values()]], [], [])
     for name, places in samples.items():
         rates = {
             place: statistics.median(sample.rate for sample in of) for place, of in places.items()
         }
-        ratio = rates[HOT] / rates[LOCAL]
-        cells = [f"{rates[place]:,.2f} {units[name]}/s" for place in (LOCAL, HOT, PLAIN)]
-        table.lines.append([name, *cells, f"{ratio:.2f}x"])
-        table.rows.append({"scenario": name, "unit": units[name], "ratio": ratio, **rates})
-        table.figures.append((f"{name}, hot copies", _AIM, f"{ratio:.2f} x; {cells[1]}"))
+        found = {ratios[place]: rates[place] / rates[LOCAL] for place in ratios}
+        cells = {place: f"{rates[place]:,.2f} {units[name]}/s" for place in PLACES}
+        shown = [f"{ratio:.2f}x" for ratio in found.values()]
+        table.lines.append([name, *cells.values(), *shown])
+        table.rows.append({"scenario": name, "unit": units[name], **found, **rates})
+        for place, ratio in ratios.items():
+            figure = f"{found[ratio]:.2f} x; {cells[place]}"
+            table.figures.append((f"{name}, {place}", _AIM, figure))
     return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -18,7 +19,7 @@ from tests.figures import record
 from tests.haproxy import round_robin
 from tests.live import Server, start_server
 
-PAIRS = count(300, 5000)
+PAIRS = count(72 if "TEST_STORAGES" in os.environ else 300, 5000)
 THREADS = 4
 PAIRS_A_TURN = 6
 

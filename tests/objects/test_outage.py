@@ -15,18 +15,10 @@ from tests.faults.images import digest_of, live, make_image, push
 from tests.faults.pushing import pushing
 from tests.figures import record
 from tests.live import Server, kill, start_server, wait_for
-from tests.objects.servers import ObjectStore, minio
+from tests.objects.servers import ObjectStore
 
-ROUNDS = count(3, 20)
-KILLS = count(5, 100)
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[ObjectStore]:
-    """A MinIO that a test may kill."""
-    store = minio(tmp_path / "minio")
-    yield store
-    store.kill()
+ROUNDS = count(1, 20)
+KILLS = count(2, 100)
 
 
 @pytest.fixture

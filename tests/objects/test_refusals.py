@@ -14,6 +14,14 @@ from tests.objects.servers import ObjectStore
 
 
 @pytest.fixture(scope="module")
+def backend(store: ObjectStore) -> Backend:
+    """One storage for all: what is refused changes nothing."""
+    backend = open_backend(store.url())
+    initialise(backend)
+    return backend
+
+
+@pytest.fixture(scope="module")
 def whole_bucket(store: ObjectStore) -> Backend:
     """A storage that has its bucket alone: S3's names are not longer than our longest keys."""
     bucket = f"alone-{uuid.uuid4()}"
