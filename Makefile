@@ -54,8 +54,8 @@ test-links: $(READY) $(TOOLS) ## Bad links, one fetch for many, offline, full or
 test-drills: $(READY) $(TOOLS) ## What operators do, from end to end: ship, bundles, moving in, boots with systemd, nodes with Syncthing, failover, cold nodes; root, Debian
 	$(PYTEST) tests/drills
 
-test-nfs: $(READY) $(TOOLS) ## Kernel NFS between machines of qemu: a set and a single mount, cables pulled, power cut; root, Debian
-	bash tests/components/install.sh qemu-system-x86 openssh-client
+test-nfs: $(READY) $(TOOLS) ## Kernel NFS between machines in user mode Linux: a set and a single mount, cables pulled, power cut; root, Debian
+	bash tests/components/install.sh user-mode-linux openssh-client
 	$(PYTEST) tests/nfs
 
 bench: $(READY) $(TOOLS) ## Speed against nginx, distribution v3 and docker-registry, as ratios of one run

@@ -1,7 +1,7 @@
-"""Machines with kernels of their own, under qemu without KVM: few hosts of tests can mount NFS.
+"""Machines with kernels of their own: user mode Linux, which runs wherever a process does.
 
-One image of Debian, built once into .tools/nfs, serves all: each machine writes into a layer that
-is thrown away. What it has to keep, or to be given, is on a second disk.
+Few hosts of tests can mount NFS; these kernels can, and serve it. A machine has the root of one
+image, built once into .tools/nfs, which it cannot change. What a server has to keep is on a disk.
 """
 
 from __future__ import annotations
@@ -9,52 +9,46 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.components.require import require
-from tests.live import kill, wait_for
+from tests.live import wait_for
 
+SOURCE = Path(__file__).parents[2]
 INIT = Path(__file__).parent / "init.sh"
-TOOLS = Path(__file__).parents[2] / ".tools"
-PACKAGES = (
-    "linux-image-cloud-amd64,nfs-kernel-server,nfs-common,python3,iproute2,kmod,openssh-server"
-)
-BUILD_SECONDS, BOOT_SECONDS, COMMAND_SECONDS = 900.0, 300.0, 120.0
-IMAGE_SIZE = "1500M"
-MEMORY_MIB = 448
+MODULES = Path("/usr/lib/uml/modules")
+PACKAGES = "nfs-kernel-server,nfs-common,python3,iproute2,kmod,openssh-server"
+BUILD_SECONDS, BOOT_SECONDS, COMMAND_SECONDS = 900.0, 180.0, 120.0
+MEMORY = "512M"
 BRIDGE = "site"
 READY = {"server": 2049, "client": 22}
 """Port of each role that answers when the machine is up."""
 
 
 def image() -> Path:
-    """Return the directory of the image and its kernel, built at the first call."""
+    """Return the directory of the root, built at the first call."""
     key = hashlib.sha256(INIT.read_bytes() + PACKAGES.encode()).hexdigest()[:16]
-    made = TOOLS / "nfs" / key
-    if made.exists():
-        return made
-    unfinished = made.with_suffix(f".{os.getpid()}")
-    root = unfinished / "root"
-    unfinished.mkdir(parents=True)
-    command = ["mmdebstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(root)]
-    subprocess.run(command, check=True, timeout=BUILD_SECONDS)
-    for name in ("vmlinuz", "initrd"):
-        next(root.glob(f"boot/{name}*")).rename(unfinished / name)
-    shutil.copy(INIT, root / "init.sh")
-    (root / "init.sh").chmod(0o755)
-    disk(unfinished / "root.img", IMAGE_SIZE, root)
-    shutil.rmtree(root)
-    unfinished.rename(made)
-    return made
+    root = SOURCE / ".tools" / "nfs" / key
+    if root.exists():
+        return root
+    root.parent.mkdir(parents=True, exist_ok=True)  # mmdebstrap makes the last part only
+    unfinished = root.with_suffix(f".{os.getpid()}")
+    command = ["mmdebstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm"]
+    subprocess.run([*command, str(unfinished)], check=True, timeout=BUILD_SECONDS)
+    (unfinished / "lib/modules").mkdir()
+    shutil.copy(INIT, unfinished / "init.sh")
+    unfinished.rename(root)
+    return root
 
 
-def disk(path: Path, size: str, content: Path | None = None) -> Path:
-    """Make a disk with an ext4 file system, empty or with the content of a directory."""
-    given = ["-d", str(content)] if content else []
-    command = [require("mke2fs"), "-q", "-t", "ext4", *given, str(path), size]
+def disk(path: Path, size: str) -> Path:
+    """Make a disk with an empty file system."""
+    command = [require("mke2fs"), "-q", "-t", "ext4", str(path), size]
     subprocess.run(command, check=True, timeout=COMMAND_SECONDS)
     return path
 
@@ -68,16 +62,16 @@ def ip(*arguments: str) -> None:
 class Machine:
     """A machine that is off at first, plugged into the bridge of this thread's network namespace.
 
-    directory  of its disk and its console's log
+    directory  of its console's log; clients see it as /opt/site
     role       what init.sh makes of it: "server" or "client"
     number     gives it its name, address and cable
-    second     its second disk
+    disk       what a server keeps
     """
 
     directory: Path
     role: str
     number: int
-    second: Path
+    disk: Path | None = None
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -85,20 +79,27 @@ class Machine:
         return f"10.232.0.{self.number}"
 
     @property
-    def cable(self) -> str:
-        """The interface that leads to it."""
+    def name(self) -> str:
+        """Its name, and that of the interface that leads to it."""
         return f"vm{self.number}"
 
     def wire(self) -> None:
         """Lay its cable."""
-        ip("tuntap", "add", "dev", self.cable, "mode", "tap")
-        ip("link", "set", self.cable, "up")
+        ip("tuntap", "add", "dev", self.name, "mode", "tap")
+        ip("link", "set", self.name, "up")
         self.plug()
 
     def boot(self) -> None:
         """Switch on."""
-        with (self.directory / f"{self.cable}.log").open("ab") as log:
-            self.process = subprocess.Popen(self._command(), stdout=log, stderr=log)
+        with (self.directory / f"{self.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command(),
+                env={**os.environ, "TMPDIR": str(self.directory)},  # of its memory
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
     def wait_until_up(self) -> None:
         """Wait until it does what its role is."""
@@ -107,46 +108,46 @@ class Machine:
     def cut_power(self) -> None:
         """Let it lose all that it has not written to its disk."""
         if self.process:
-            kill(self.process.pid)
+            # Its processes are processes of ours; all are in the session that we gave it.
+            os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(COMMAND_SECONDS)
             self.process = None
 
     def unplug(self) -> None:
         """Pull its cable: nothing comes or goes, and nobody is told."""
-        ip("link", "set", self.cable, "nomaster")
+        ip("link", "set", self.name, "nomaster")
 
     def plug(self) -> None:
         """Put it back."""
-        ip("link", "set", self.cable, "master", BRIDGE)
+        ip("link", "set", self.name, "master", BRIDGE)
+
+    def console(self) -> str:
+        """What it has shown so far."""
+        return (self.directory / f"{self.name}.log").read_text(errors="replace")
 
     def _command(self) -> list[str]:
-        made = image()
-        words = f"role={self.role} host={self.cable} address={self.address} init=/init.sh"
-        kernel = (
-            f"root=/dev/vda rw quiet no_timer_check console=ttyS0 net.ifnames=0 panic=-1 {words}"
-        )
-        options = {
-            "accel": "tcg,thread=multi",
-            "cpu": "max",
-            "m": str(MEMORY_MIB),
-            "display": "none",
-            "serial": "stdio",
-            "kernel": str(made / "vmlinuz"),
-            "initrd": str(made / "initrd"),
-            "append": kernel,
-            "netdev": f"tap,id=net,ifname={self.cable},script=no,downscript=no",
-            "device": f"virtio-net-pci,netdev=net,mac=52:54:00:00:00:{self.number:02x}",
+        words = {
+            "mem": MEMORY,
+            "root": "/dev/root",
+            "rootfstype": "hostfs",
+            "rootflags": image(),
+            "init": "/init.sh",
+            "eth0": f"tuntap,{self.name},52:54:00:00:00:{self.number:02x}",
+            "con": "null",
+            "con0": "null,fd:1",
+            "panic": -1,
+            "uml_dir": self.directory,
+            "umid": f"{self.name}-{os.urandom(4).hex()}",
+            "role": self.role,
+            "host": self.name,
+            "address": self.address,
+            "modules": MODULES,
+            "source": SOURCE,
+            "packages": sysconfig.get_path("purelib"),
+            "site": self.directory,
+            **({"ubdb": self.disk} if self.disk else {}),
         }
-        read_only = "off" if self.role == "server" else "on"
-        drives = (
-            f"file={made / 'root.img'},snapshot=on",
-            f"file={self.second},readonly={read_only}",
-        )
-        return [
-            *(require("qemu-system-x86_64"), "-nodefaults", "-no-reboot"),
-            *(word for name, value in options.items() for word in (f"-{name}", value)),
-            *(word for it in drives for word in ("-drive", f"{it},format=raw,if=virtio")),
-        ]
+        return [require("linux.uml"), "ro", *(f"{name}={value}" for name, value in words.items())]
 
     def _answers(self) -> bool:
         assert self.process and self.process.poll() is None, self.console()
@@ -155,7 +156,3 @@ class Machine:
         except OSError:
             return False
         return True
-
-    def console(self) -> str:
-        """What it has shown so far."""
-        return (self.directory / f"{self.cable}.log").read_text(errors="replace")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,18 +13,15 @@ from tests.links.netns import an_island, inside
 from tests.live import Server, wait_for
 from tests.nfs.machines import BRIDGE, COMMAND_SECONDS, Machine, disk, image, ip
 
-SOURCE = Path(__file__).parents[2]
-NOT_NEEDED = ("mypy*", "*__mypyc*", "pip", "ruff*", "hypothesis*", "seaweedfs*", "ast_serialize")
-"""What our server does without, of the packages that tests are run with."""
 OURS = "10.232.0.254/24"
-EXPORT_SIZE, CODE_SIZE = "1G", "400M"
+EXPORT_SIZE = "1G"
 PORT, WORKERS, START_SECONDS = 5000, 2, 180.0
 SET = "vers=4.2,softerr,timeo=50,retrans=2,acdirmin=0,acdirmax=0,lookupcache=none"
 """Options of the guide for a replica set."""
 SINGLE = "vers=4.2,hard,timeo=100,retrans=2,nconnect=4,noatime"
 """Options of the guide for a mount that is the only storage."""
 ENVIRONMENT = {
-    "PYTHONPATH": "/opt:/opt/packages",
+    "PYTHONPATH": "/opt/source:/opt/packages",
     "PYTHONDONTWRITEBYTECODE": "1",
     "DISTSERVER_STATE": "/run/state",
     "DISTSERVER_RESERVE_BYTES": "0",
@@ -63,7 +58,7 @@ class Client:
 
     def mount(self, export: Machine, options: str) -> str:
         """Mount an export; return where."""
-        where = f"/mnt/{export.cable}"
+        where = f"/mnt/{export.name}"
         self.run(f"mkdir -p {where} && mount -t nfs -o {options} {export.address}:/ {where}")
         return where
 
@@ -116,14 +111,13 @@ class Site:
 def a_site(directory: Path, exports: int, clients: int) -> Iterator[Site]:
     """Boot so many servers and clients. At the end they lose their power."""
     image()  # out here, where there is a network to build it from
-    key, code = directory / "key", directory / "code.img"
+    key = directory / "key"
     _make_key(key)
-    _pack(directory / "code", key, code)
     servers = [
         Machine(directory, "server", n, disk(directory / f"export{n}.img", EXPORT_SIZE))
         for n in range(1, 1 + exports)
     ]
-    others = [Machine(directory, "client", n, code) for n in range(101, 101 + clients)]
+    others = [Machine(directory, "client", n) for n in range(101, 101 + clients)]
     made = Site(servers, [Client(machine, key) for machine in others])
     with an_island() as name, inside(name):
         ip("link", "add", BRIDGE, "type", "bridge")
@@ -142,14 +136,3 @@ def a_site(directory: Path, exports: int, clients: int) -> Iterator[Site]:
 def _make_key(key: Path) -> None:
     command = [require("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", str(key)]
     subprocess.run(command, check=True, timeout=COMMAND_SECONDS)
-
-
-def _pack(directory: Path, key: Path, code: Path) -> None:
-    """Make the disk of clients: our code, the packages that it needs, and who may give orders."""
-    for name in ("distserver", "backends"):
-        shutil.copytree(SOURCE / name, directory / name)
-    ignored = shutil.ignore_patterns(*NOT_NEEDED)
-    shutil.copytree(sysconfig.get_path("purelib"), directory / "packages", ignore=ignored)
-    shutil.copy(key.with_suffix(".pub"), directory)
-    disk(code, CODE_SIZE, directory)
-    shutil.rmtree(directory)
