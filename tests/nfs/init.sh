@@ -6,16 +6,18 @@
 set -ex
 mount -t proc proc /proc
 for word in $(cat /proc/cmdline); do
-    case $word in role=* | host=* | address=* | modules=* | source=* | packages=* | site=*) eval "$word" ;; esac
+    case $word in
+    role=* | host=* | address=* | modules=* | source=* | packages=* | site=*) eval "$word" ;;
+    esac
 done
-show() { # a directory of the host
+show() { # a directory of the host, that it cannot change
     mkdir -p "$2"
-    mount -t hostfs -o "$1" hostfs "$2"
+    mount -r -t hostfs -o "$1" hostfs "$2"
 }
 hostname "$host"
 mount -t sysfs sysfs /sys
 for directory in /run /mnt /opt /tmp; do mount -t tmpfs tmpfs "$directory"; done
-mkdir -p /dev/shm /run/sshd /run/rpc_pipefs
+mkdir -p /dev/shm /run/sshd
 mount -t tmpfs tmpfs /dev/shm
 show "$modules" /lib/modules
 ip link set lo up
@@ -30,8 +32,6 @@ server)
     mount --bind /srv/nfs /var/lib/nfs
     modprobe nfsd
     mount -t nfsd nfsd /proc/fs/nfsd
-    mount -t rpc_pipefs rpc_pipefs /run/rpc_pipefs
-    nfsdcld
     # Instead of 90 s: so long clients wait after a crash of the server.
     echo 15 >/proc/fs/nfsd/nfsv4leasetime
     echo 15 >/proc/fs/nfsd/nfsv4gracetime

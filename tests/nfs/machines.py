@@ -94,7 +94,6 @@ class Machine:
         with (self.directory / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
                 self._command(),
-                env={**os.environ, "TMPDIR": str(self.directory)},  # of its memory
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.fault
 
 CROWD = 12
 HEALTH_SECONDS, REFUSED_SECONDS = 1.0, 15.0
-DOWN_SECONDS, BACK_SECONDS = 60.0, 240.0
+DOWN_SECONDS, BACK_SECONDS = 60.0, 600.0
 CUTS = count(1, 4)
 
 
@@ -80,18 +80,20 @@ def test_its_server_is_away(site: Site, server: Server) -> None:
 
 def test_its_server_loses_power_during_pushes(site: Site, server: Server) -> None:
     acknowledged, (export,) = Acknowledged(), site.exports
+    taken = list[float]()
     for cut in range(CUTS):
         with pushing(server, cut, acknowledged, threads=2) as more:
             wait_for(lambda more=more: len(more) > 20, 120, "pushes")  # type: ignore[misc]
             export.cut_power()
             site.boot(export)
-            wait_until_it_pulls(server, BACK_SECONDS)
+            taken.append(wait_until_it_pulls(server, BACK_SECONDS))
         acknowledged.add(more)
     lost = acknowledged.lost(server)
     record(
         "NFS",
         f"the server of the only mount loses power during pushes, {CUTS} times",
         "0 acknowledged lost",
-        f"{len(lost)} of {len(acknowledged)} lost",
+        f"{len(lost)} of {len(acknowledged)} lost; pulls ok {max(taken):.0f} s at most after it was"
+        " on again",
     )
     assert lost == []
