@@ -1,12 +1,11 @@
 """Machines with kernels of their own: user mode Linux, which runs wherever a process does.
 
 Few hosts of tests can mount NFS; these kernels can, and serve it. A machine has the root of one
-image, built once into .tools/nfs, which it cannot change. What a server has to keep is on a disk.
+image, which it cannot change. What a server has to keep is on a disk.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import signal
@@ -14,35 +13,30 @@ import socket
 import subprocess
 import sysconfig
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from tests.components.require import require
+from tests.drills.boot import debian
 from tests.live import wait_for
 
 SOURCE = Path(__file__).parents[2]
 INIT = Path(__file__).parent / "init.sh"
 MODULES = Path("/usr/lib/uml/modules")
 PACKAGES = "nfs-kernel-server,nfs-common,python3,iproute2,kmod,openssh-server"
-BUILD_SECONDS, BOOT_SECONDS, COMMAND_SECONDS = 900.0, 180.0, 120.0
+BOOT_SECONDS, COMMAND_SECONDS = 180.0, 120.0
 MEMORY = "512M"
 BRIDGE = "site"
 READY = {"server": 2049, "client": 22}
 """Port of each role that answers when the machine is up."""
 
 
+@cache
 def image() -> Path:
     """Return the directory of the root, built at the first call."""
-    key = hashlib.sha256(INIT.read_bytes() + PACKAGES.encode()).hexdigest()[:16]
-    root = SOURCE / ".tools" / "nfs" / key
-    if root.exists():
-        return root
-    root.parent.mkdir(parents=True, exist_ok=True)  # mmdebstrap makes the last part only
-    unfinished = root.with_suffix(f".{os.getpid()}")
-    command = ["mmdebstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm"]
-    subprocess.run([*command, str(unfinished)], check=True, timeout=BUILD_SECONDS)
-    (unfinished / "lib/modules").mkdir()
-    shutil.copy(INIT, unfinished / "init.sh")
-    unfinished.rename(root)
+    root = debian("nfs", PACKAGES)
+    (root / "lib/modules").mkdir(exist_ok=True)
+    shutil.copy(INIT, root / "init.sh")
     return root
 
 
