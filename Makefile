@@ -58,6 +58,10 @@ test-links: $(READY) $(TOOLS) ## Bad links, one fetch for many, offline, full or
 test-drills: $(READY) $(TOOLS) ## What operators do, from end to end: ship, bundles, moving in, boots with systemd, nodes with Syncthing, failover, cold nodes; root, Debian
 	$(PYTEST) tests/drills
 
+test-nfs: $(READY) $(TOOLS) ## Kernel NFS between machines in user mode Linux: a set and a single mount, cables pulled, power cut; root, Debian
+	bash tests/components/install.sh user-mode-linux openssh-client
+	$(PYTEST) tests/nfs
+
 bench: $(READY) $(TOOLS) ## Speed against nginx, distribution v3 and docker-registry, as ratios of one run
 	PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m tests.bench.run
 
@@ -68,7 +72,7 @@ install-image: ## Put it where k3s, RKE2 or our import unit take it at boot: IMA
 	install -D -m 644 -t "$(DESTDIR)$(IMAGES)" dist/distserver-$(VERSION)-$(ARCH).tar
 
 acceptance: $(READY) $(TOOLS) ## Every table at full counts; records figures for docs/promises.md
-	TEST_COUNTS=full $(MAKE) test conformance test-clients test-faults test-replica test-upstreams test-objects test-links test-drills promises
+	TEST_COUNTS=full $(MAKE) test conformance test-clients test-faults test-replica test-upstreams test-objects test-links test-drills test-nfs promises
 
 install-systemd: ## Install as a service: PREFIX, DESTDIR, WHEELS (no network), ENABLE=1; see contrib/systemd
 	bash contrib/systemd/install.sh install

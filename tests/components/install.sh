@@ -2,6 +2,7 @@
 # Install the real clients and servers that the suites drive: packages by apt, Go programs with
 # pinned versions into .tools, Python parts into .venv. Again and again is fine: what is there
 # already is skipped. Starts nothing; fails at the first thing that cannot be installed.
+# Arguments are further packages, of a suite that does not run every time.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -9,7 +10,7 @@ packages=(
     skopeo podman buildah runc containerd docker.io nginx-light docker-registry wrk haproxy
     busybox-static apache2-utils strace openssl e2fsprogs
     iproute2 iptables ethtool chromium gcc libc6-dev mmdebstrap systemd-container syncthing qemu-user-static
-    fuse3
+    fuse3 "$@"
 )
 commands=(
     skopeo podman buildah runc containerd ctr dockerd docker nginx docker-registry wrk haproxy

@@ -28,14 +28,14 @@ BUILD_SECONDS, BOOT_SECONDS, COMMAND_SECONDS, OFF_SECONDS = 600.0, 60.0, 300.0, 
 PORT = 5000
 
 
-def debian() -> Path:
-    """Return the directory of a root with systemd, built at the first call."""
-    root = TOOLS / "roots" / "systemd"
+def debian(name: str = "systemd", packages: str = PACKAGES) -> Path:
+    """Return the directory of a root with packages, built at the first call with this name."""
+    root = TOOLS / "roots" / name
     if root.exists():
         return root
     root.parent.mkdir(parents=True, exist_ok=True)  # mmdebstrap makes the last part only
     unfinished = root.with_suffix(f".{os.getpid()}")
-    command = ["mmdebstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm"]
+    command = ["mmdebstrap", "--variant=minbase", f"--include={packages}", "bookworm"]
     subprocess.run([*command, str(unfinished)], check=True, timeout=BUILD_SECONDS)
     unfinished.rename(root)
     return root

@@ -119,8 +119,7 @@ def test_nothing_acknowledged_is_lost_in_a_power_cut(start: Start) -> None:
             with socket.create_connection(("127.0.0.1", machine.port)) as half:
                 _send_half_a_push(half)
                 machine.cut_power()
-        acknowledged.blobs.update(more.blobs)
-        acknowledged.manifests.update(more.manifests)
+        acknowledged.add(more)
         machine.boot()
     wait_for(machine.serves, 30, "answer")
     assert acknowledged.lost(machine.server) == []

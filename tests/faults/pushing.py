@@ -49,6 +49,11 @@ class Acknowledged:
     def __len__(self) -> int:
         return len(self.blobs) + len(self.manifests)
 
+    def add(self, more: Acknowledged) -> None:
+        """Take what was acknowledged since, by pushes that knew of this."""
+        self.blobs.update(more.blobs)
+        self.manifests.update(more.manifests)
+
     def lost(self, server: Server) -> list[str]:
         """What the server does not give back, byte for byte."""
         call = live(server)

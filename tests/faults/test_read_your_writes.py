@@ -60,12 +60,12 @@ def _turns(front: Server, name: str, turns: int) -> list[str]:
     mine = replace(front, session=requests.Session())
     found: list[str] = []
     for turn in range(turns):
-        found += _turn(live(mine), name, f"{name} {turn}")
+        found += pairs(live(mine), name, f"{name} {turn}")
     mine.session.close()
     return found
 
 
-def _turn(call: Call, name: str, seed: str) -> list[str]:
+def pairs(call: Call, name: str, seed: str) -> list[str]:
     """Six pairs of a write and the read that must see it; what did not is returned."""
     image, found = make_image(seed), []
     at = f"/v2/{name}/manifests/"

@@ -74,11 +74,11 @@ def slowest(server: Server, path: str, times: int = 20) -> float:
     return max(taken)
 
 
-def wait_until_it_pulls(server: Server) -> float:
+def wait_until_it_pulls(server: Server, seconds: float = RECOVERY_SECONDS) -> float:
     """Wait for the recovery without a restart; return how long it took."""
     begun = time.monotonic()
     pulled = lambda: all(timed(server, path)[0].status == 200 for path in paths())  # noqa: E731
-    wait_for(pulled, RECOVERY_SECONDS, "recovery")
+    wait_for(pulled, seconds, "recovery")
     assert_pulls(live(server), "a/b", "v1", IMAGE)
     return time.monotonic() - begun
 
