@@ -40,7 +40,7 @@ TROUBLE_SECONDS = count(3, 40) / 2
 FIRST_SECONDS = count(1, 10) / 2
 """In which a pull may wait for a member until it is set aside."""
 PULL_SECONDS = 2.0
-AWAY_PUSHES = count(20, 200)
+AWAY_PUSHES = count(10, 200)
 HARMLESS = ("slow 10 x", "bit-rotten")
 """Troubles of a member that gets all that is written."""
 SOON_SECONDS = 15.0
