@@ -26,9 +26,11 @@ GROWING = ("create", "write", "mkdir", "link")
 def refused(site: MountedSet, number: int) -> Iterator[None]:
     """What serves it is killed: ENOTCONN, until it is mounted anew."""
     site.mounts[number].crash()
-    yield
-    site.mounts[number].down()
-    site.mounts[number].up()
+    try:
+        yield
+    finally:
+        site.mounts[number].down()
+        site.mounts[number].up()
 
 
 @contextmanager
@@ -36,9 +38,11 @@ def unmounted(site: MountedSet, number: int) -> Iterator[None]:
     """The bare directory shows. Nothing may be written to it."""
     mount = site.mounts[number]
     mount.down()
-    yield
-    assert list(mount.path.iterdir()) == []
-    mount.up()
+    try:
+        yield
+    finally:
+        assert list(mount.path.iterdir()) == []
+        mount.up()
 
 
 @contextmanager
@@ -46,20 +50,24 @@ def swapped(site: MountedSet, number: int) -> Iterator[None]:
     """Another member is mounted in its place, too."""
     mount, other = site.mounts[number], site.mounts[(number + 1) % MEMBERS]
     disks.run("mount", "--bind", other.path, mount.path)
-    yield
-    disks.run("umount", "-l", mount.path)
+    try:
+        yield
+    finally:
+        disks.run("umount", "-l", mount.path)
 
 
 @contextmanager
 def back_after_an_hour(site: MountedSet, number: int) -> Iterator[None]:
-    """What it comes back with is an hour old. Much is pushed meanwhile, see AWAY."""
+    """What it comes back with is an hour old. Much is pushed meanwhile, by whoever lends it."""
     mount = site.mounts[number]
     mount.down()
-    yield
-    then = time.time() - 3600
-    for path in mount.behind.rglob("*"):
-        os.utime(path, (then, then))
-    mount.up()
+    try:
+        yield
+    finally:
+        then = time.time() - 3600
+        for path in mount.behind.rglob("*"):
+            os.utime(path, (then, then))
+        mount.up()
 
 
 @contextmanager
@@ -72,9 +80,11 @@ def replaced(site: MountedSet, number: int) -> Iterator[None]:
     mount.behind.rename(mount.behind.with_name(f"lost-{lost}"))
     mount.behind.mkdir()
     mount.up()
-    yield
-    assert list(mount.behind.iterdir()) == []
-    site.command("replica", "join", str(mount.path), "--instead-of", lost)
+    try:
+        yield
+    finally:
+        assert list(mount.behind.iterdir()) == []
+        site.command("replica", "join", str(mount.path), "--instead-of", lost)
 
 
 @contextmanager
@@ -86,9 +96,11 @@ def rotten(site: MountedSet, number: int) -> Iterator[None]:
     others = [mount for mount in site.mounts if mount is not site.mounts[number]]
     for mount in others:
         mount.order("read", delay=SLOW_SECONDS)
-    yield
-    for mount in others:
-        mount.order()
+    try:
+        yield
+    finally:
+        for mount in others:
+            mount.order()
 
 
 def ordered(*operations: str, **orders: object) -> Trouble:
@@ -97,8 +109,10 @@ def ordered(*operations: str, **orders: object) -> Trouble:
     @contextmanager
     def trouble(site: MountedSet, number: int) -> Iterator[None]:
         site.mounts[number].order(*operations, **orders)
-        yield
-        site.mounts[number].order()
+        try:
+            yield
+        finally:
+            site.mounts[number].order()
 
     return trouble
 
@@ -122,9 +136,11 @@ def exchanged(site: MountedSet, number: int) -> Iterator[None]:
     aside.mkdir(exist_ok=True)
     for source, target in ((two, aside), (one, two), (aside, one)):
         disks.run("mount", "--bind", source, target)
-    yield
-    for target in (one, two, aside):
-        disks.run("umount", "-l", target)
+    try:
+        yield
+    finally:
+        for target in (one, two, aside):
+            disks.run("umount", "-l", target)
 
 
 TROUBLES_OF_TWO: dict[str, Trouble] = {
