@@ -75,8 +75,10 @@ def pairs(call: Call, name: str, seed: str) -> list[str]:
             found.append(f"{seed}: {step}")
 
     for blob in image.blobs:
+        path = f"/v2/{name}/blobs/{digest_of(blob)}"
+        assert call("HEAD", path).status == 404  # so that a cache has something to be wrong about
         assert push_blob(call, name, blob).status == 201
-        expect("blob", call("HEAD", f"/v2/{name}/blobs/{digest_of(blob)}").status == 200)
+        expect("blob", call("HEAD", path).status == 200)
     assert push_manifest(call, name, "moving", image.manifest).status == 201
     expect("moved tag", call("GET", at + "moving").body == image.manifest)
     other = json.dumps({**json.loads(image.manifest), "annotations": {"turn": seed}}).encode()

@@ -105,7 +105,12 @@ def _turns(way: tuple[Call, Call], turns: int) -> list[str]:
 
     def call(method: str, *arguments: object, **headers: str) -> Answer:
         ask = reading if method in ("GET", "HEAD") else writing
-        return ask(method, *arguments, **headers)
+
+        def answered() -> Answer | None:
+            answer = ask(method, *arguments, **headers)
+            return None if answer.status == 503 else answer  # clients ask again
+
+        return wait_for(answered, BACK_SECONDS, "answer")
 
     return [found for n in range(turns) for found in pairs(call, name, f"{name} {n}")]
 
