@@ -9,7 +9,8 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' distserver/__init__.p
 ARCHES ?= amd64 arm64
 ARCH ?= $(shell dpkg --print-architecture)
 IMAGES ?= /var/lib/distserver/images
-PARALLEL := -n auto --dist worksteal
+# On all cores, but not what records figures.
+PARALLEL := $(if $(filter full,$(TEST_COUNTS)),,-n auto --dist worksteal)
 PYTEST := PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m pytest
 
 help: ## Show this list
@@ -38,19 +39,20 @@ conformance: $(READY) $(TOOLS) ## The OCI conformance suite, on one process and 
 	PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m tests.conformance.run
 
 test-faults: $(READY) $(TOOLS) ## Kill, cut, fill and damage; TEST_COUNTS=full as in acceptance
-	$(PYTEST) tests/faults
+	$(PYTEST) $(PARALLEL) tests/faults
 
 # What of the protocol depends on the storage; at full counts all of it runs over a set.
 STORED := arrival blobs catalog deletes manifests mounts referrers rows tags uploads
 test-replica: $(READY) $(TOOLS) ## The protocol, read-your-writes and kills over a set of three directories
-	TEST_REPLICAS=3 $(PYTEST) $(if $(filter full,$(TEST_COUNTS)),tests/protocol,$(STORED:%=tests/protocol/test_%.py)) \
+	TEST_REPLICAS=3 $(PYTEST) $(PARALLEL) $(if $(filter full,$(TEST_COUNTS)),tests/protocol,$(STORED:%=tests/protocol/test_%.py)) \
 		tests/faults/test_read_your_writes.py tests/faults/test_kill.py
+	$(if $(filter full,$(TEST_COUNTS)),TEST_REPLICAS=3 PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m tests.conformance.run)
 
 test-upstreams: $(READY) $(TOOLS) ## Each fault of an upstream, with real clients; TEST_COUNTS=full as in acceptance
-	$(PYTEST) tests/upstreams
+	$(PYTEST) $(PARALLEL) tests/upstreams
 
 test-objects: $(READY) $(TOOLS) ## Storages on real object stores: MinIO and SeaweedFS, their faults and outages; TEST_COUNTS=full
-	$(PYTEST) tests/objects
+	$(PYTEST) $(PARALLEL) tests/objects
 
 test-links: $(READY) $(TOOLS) ## Bad links, one fetch for many, offline, full or lost storage; TEST_COUNTS=full
 	$(PYTEST) tests/links

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from typing import TypeVar
+from weakref import proxy
 
 from backends.base import (
     Adopts,
@@ -63,7 +64,7 @@ class Guard:
         self._inner, self._part, self._probing, self._limits = backend, part, probing, limits
         self._board = board
         self._gates: dict[int, Gate] = {}
-        self._gate = gate or self._own_gate
+        self._given_gate = gate
         self._watched_by = 0
         self._prober: Prober | None = None
         self.is_local: Callable[[], bool] = (
@@ -125,19 +126,20 @@ class Guard:
 
     def _offer(self, inner: Backend) -> None:
         """Have the capabilities of the inner backend, and no others."""
+        me = proxy(self)  # else a guard that nobody uses any more would keep its directory open
         if isinstance(inner, Adopts):
-            self.adopt = partial(self._adopt, inner)
+            self.adopt = partial(Guard._adopt, me, inner)
         if isinstance(inner, Revises):
-            self.revision = partial(self._revision, inner)
+            self.revision = partial(Guard._revision, me, inner)
         if isinstance(inner, LocalPath):
-            self.local_path = partial(self._local_path, inner)
+            self.local_path = partial(Guard._local_path, me, inner)
         if isinstance(inner, HasSpace):
-            self.space = partial(self._ask, inner.space)
+            self.space = partial(Guard._ask, me, inner.space)
         if isinstance(inner, Sweeps):
-            self.sweep = partial(self._sweep, inner)
+            self.sweep = partial(Guard._sweep, me, inner)
         if isinstance(inner, Guarded):
-            self.unguarded = partial(self._unguarded, inner)
-            self.blank = partial(self._ask, inner.blank, Kind.DATA)
+            self.unguarded = partial(Guard._unguarded, me, inner)
+            self.blank = partial(Guard._ask, me, inner.blank, Kind.DATA)
 
     def _adopt(self, inner: Adopts, path: str, key: str) -> None:
         if self.is_local():
@@ -165,8 +167,10 @@ class Guard:
             return call()
         return self._gate().ask(call, kind, seconds=seconds)
 
-    def _own_gate(self) -> Gate:
+    def _gate(self) -> Gate:
         """The gate of this process: a forked child has none of its parent's threads."""
+        if self._given_gate:
+            return self._given_gate()
         pid = os.getpid()
         gate = self._gates.get(pid)
         if gate is None:

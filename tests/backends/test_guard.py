@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
@@ -186,6 +187,22 @@ def test_calls_that_never_return_are_written_off_when_the_storage_is_back(
         assert storage.calls.count("stat") == MAX_OVERDUE + 1
     wait_for(lambda: not guard._gate()._lost, WAIT_SECONDS, "return")
     assert guard.stat("a/b").size == 5
+
+
+def test_a_guard_that_is_not_used_any_more_holds_no_directory_open(tmp_path: Path) -> None:
+    """Else a mount could not be taken away until a garbage collection."""
+    initialise(open_backend(str(tmp_path)))
+    guard = open_backend(str(tmp_path))
+    assert list(guard.keys("_store/"))
+    opened = [os.readlink(fd) for fd in Path("/proc/self/fd").iterdir() if fd.exists()]
+    assert str(tmp_path) in opened
+    gc.disable()
+    try:
+        del guard
+        left = [os.readlink(fd) for fd in Path("/proc/self/fd").iterdir() if fd.exists()]
+        assert str(tmp_path) not in left
+    finally:
+        gc.enable()
 
 
 def test_what_asks_for_no_identity_stops_and_goes_on_with_the_rest(tmp_path: Path) -> None:
