@@ -61,13 +61,19 @@ class Hints:
                     self._lost.add(id_)
 
     def pending(self, member: Member) -> Iterator[str]:
-        """Yield the keys of a member's hints, as far as the others tell. Raises: Unavailable."""
-        if member.id is None:
-            return
-        others = [m for m in self._roster.counting if m is not member]
-        streams, _ = open_streams(others, f"{PREFIX}{member.id}/", "", len(others))
-        for key, _holders in union(streams):
-            yield key
+        """Yield the keys of a member's hints, as far as the others tell. Raises: Unavailable.
+
+        From anywhere on, then the rest: several processes should not do the same work.
+        """
+        prefix = f"{PREFIX}{member.id}/"
+        others = [m for m in self._roster.counting if m is not member] if member.id else []
+        first = prefix + secrets.token_hex(8)
+        for after, before in ((first, "~"), ("", first)):
+            streams, _ = open_streams(others, prefix, after, len(others))
+            for key, _holders in union(streams):
+                if key > before:
+                    break
+                yield key
 
     def drain(self, member: Member, until: float) -> bool:
         """Do what the hints of a member say, as long as it can be done, and time is left.
