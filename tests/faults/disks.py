@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from pathlib import Path
 from tests.live import wait_for
 
 KINDS = ("tmpfs", "ext4")
+_SHUTDOWN, _WITHOUT_FLUSH = 0x8004587D, 2
 
 
 @contextmanager
@@ -41,6 +44,24 @@ def unmounted(point: Path, *options: str) -> bool:
     """Unmount; whether it worked (not while somebody has a file open there)."""
     command = ["umount", *options, point]
     return subprocess.run(command, capture_output=True, timeout=30).returncode == 0
+
+
+def cut_power(point: Path) -> None:
+    """End an ext4 as a power cut does: what was not fsynced is gone; every call fails from now on.
+
+    By its own ioctl (EXT4_IOC_SHUTDOWN), without flushing its journal.
+    """
+    descriptor = os.open(point, os.O_RDONLY)
+    try:
+        fcntl.ioctl(descriptor, _SHUTDOWN, struct.pack("I", _WITHOUT_FLUSH))
+    finally:
+        os.close(descriptor)
+
+
+def mount_again(point: Path) -> None:
+    """Mount the image of a small disk as the machine does when its power is back."""
+    wait_for(lambda: unmounted(point), 30, "end of the mount")
+    run("mount", "-o", "loop", point.parent / "disk.ext4", point)
 
 
 def remount(point: Path, mode: str) -> None:

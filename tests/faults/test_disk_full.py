@@ -6,7 +6,6 @@ restart.
 
 from __future__ import annotations
 
-import fcntl
 import http.client
 import os
 import subprocess
@@ -40,7 +39,6 @@ KEPT_INODES = 1000
 MEASURED_FOR_SECONDS = 1.1
 """Each worker measures the room at most once a second."""
 OLD, NEW, DOOMED = make_image("old", 200_000), make_image("new"), make_image("doomed")
-EXT4_SHUTDOWN, NO_FLUSH = 0x8004587D, b"\x02\0\0\0"
 
 
 @pytest.fixture(params=disks.KINDS)
@@ -188,7 +186,7 @@ def test_failing_device(disk: Path, server: Server) -> None:
     call = live(server)
     session = opened(call)
     os.sync()
-    shut_down(disk)
+    disks.cut_power(disk)
     for answer in pushes(call, session):
         assert (answer.status, answer.error) == (503, "UNAVAILABLE")
     for path in ("manifests/v1", f"manifests/{OLD.digest}", f"blobs/{digest_of(OLD.layer)}"):
@@ -213,11 +211,3 @@ def released(call: Call, disk: Path) -> bool:
     assert call("GET", "/v2/a/old/manifests/v1").status == 503
     attached = subprocess.check_output(["losetup", "-j", disk.parent / "disk.ext4"], timeout=30)
     return not attached
-
-
-def shut_down(point: Path) -> None:
-    fd = os.open(point, os.O_RDONLY)
-    try:
-        fcntl.ioctl(fd, EXT4_SHUTDOWN, NO_FLUSH)
-    finally:
-        os.close(fd)

@@ -6,21 +6,16 @@ fsynced is gone, as after a power cut.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import random
-import struct
 import threading
 from pathlib import Path
 
 from tests.counts import count
-from tests.faults.disks import run, small_disk, unmounted
+from tests.faults.disks import cut_power, mount_again, small_disk
 from tests.faults.pushing import Acknowledged, pushing, verify
 from tests.figures import record
-from tests.live import Server, start_server, wait_for
+from tests.live import Server, start_server
 
-SHUTDOWN = 0x8004587D
-WITHOUT_FLUSH = 2
 ROUNDS = count(3, 30)
 WITHOUT_FSYNC = "import os\nos.fsync = os.fdatasync = lambda descriptor: None\n"
 
@@ -60,12 +55,11 @@ def _cut(directory: Path, seed: object, env: dict[str, str]) -> tuple[Acknowledg
         try:
             with pushing(server, seed) as acknowledged:
                 threading.Event().wait(random.Random(str(seed)).uniform(0.8, 2.5))
-                _shut_down(disk)
+                cut_power(disk)
         finally:
             server.kill()
             server.session.close()
-        wait_for(lambda: unmounted(disk), 30, "end of the mount")
-        run("mount", "-o", "loop", directory / "disk.ext4", disk)
+        mount_again(disk)
         return acknowledged, _missing(directory, disk, acknowledged, strict=not env)
 
 
@@ -87,11 +81,3 @@ def _missing(directory: Path, disk: Path, acknowledged: Acknowledged, strict: bo
 def _verified(server: Server, disk: Path) -> str:
     (server.directory / "storage").symlink_to(disk / "storage")
     return verify(server)
-
-
-def _shut_down(disk: Path) -> None:
-    descriptor = os.open(disk, os.O_RDONLY)
-    try:
-        fcntl.ioctl(descriptor, SHUTDOWN, struct.pack("I", WITHOUT_FLUSH))
-    finally:
-        os.close(descriptor)
