@@ -48,7 +48,8 @@ def test_metrics_of_all_workers(tmp_path: Path, start: Callable[..., Server]) ->
     saved = metric(server, r'distserver_saved_bytes_total\{upstream="up.site"')
     fetched = metric(server, r'distserver_upstream_bytes_total\{upstream="up.site"')
     assert len(LAYER) < fetched < 2 * len(LAYER)
-    assert saved == 20 * (len(LAYER) + len(CONFIG)) - len(LAYER) - len(CONFIG)
+    size = len(LAYER) + len(CONFIG)
+    assert 19 * size <= saved <= 20 * size, "the first pull waited for its fetch, or came after it"
     assert metric(server, r'distserver_cache_requests_total\{kind="blob",result="miss"') == 2
     assert (
         metric(server, r'distserver_upstream_requests_total\{result="unavailable",upstream="down')
