@@ -110,6 +110,7 @@ def _seaweedfs(directory: Path, port: int) -> list[str]:
         *(str(Path(sys.executable).parent / "weed"), "server", f"-dir={directory / 'data'}"),
         *("-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", f"-s3.port={port}"),
         *(f"-s3.config={config}", "-volume.max=50", "-master.volumeSizeLimitMB=64"),
+        *("-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"),
         *others,
     ]
 
