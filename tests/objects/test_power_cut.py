@@ -44,7 +44,7 @@ def test_power_cuts_of_the_object_store_lose_nothing(
             store.kill()
     record(
         "S3",
-        f"power cut of MinIO's disk (ext4, MINIO_FS_OSYNC=on) during 4 parallel pushes, {ROUNDS} times",
+        f"power cut of MinIO's disk (MINIO_FS_OSYNC=on) in 4 parallel pushes, {ROUNDS} times",
         "0 acknowledged lost",
         f"{lost} of {sums} acknowledged entries lost",
     )
