@@ -17,7 +17,7 @@ def _source(backend: Backend) -> None:
 def test_a_link_names_the_same_bytes(backend: Backend, reopen: Reopen) -> None:
     backend.link("source", "new/directory/target")
     assert read_all(reopen(), "new/directory/target", 9) == b"bytes"
-    assert reopen().stat("new/directory/target") == reopen().stat("source")
+    assert reopen().stat("new/directory/target").size == reopen().stat("source").size
 
 
 def test_an_existing_target_is_replaced_whole(backend: Backend, reopen: Reopen) -> None:

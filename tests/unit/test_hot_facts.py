@@ -151,4 +151,6 @@ def test_a_stopped_process_holds_up_no_pull_and_no_removal_is_acknowledged(
         facts.remove(TAG)
     assert time.monotonic() - began < 5
     os.close(held)
+    facts.note(TAG, {"digest": "1"}, now())
+    assert known(facts) == "1", "the next pull notes what one before could not"
     facts.remove(TAG)

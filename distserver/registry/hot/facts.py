@@ -33,8 +33,6 @@ log = logging.getLogger(__name__)
 
 NOTED_AGAIN_SECONDS = 10.0
 """A fact that did not change is noted no more often than this."""
-NOTE_SECONDS = 0.2
-"""How long a pull waits to note a fact: a later pull notes it as well."""
 _MAX_BYTES = 8192
 _REMOVED = "removed"
 _REMEMBERED = 10_000
@@ -81,11 +79,12 @@ class Facts:
             return
         self.begin()
         try:
-            with self._locked(about, NOTE_SECONDS) as path:
+            with self._locked(about) as path:
                 if _removed(path) < asked:
                     _write(path, text)
         except OSError as exc:
             log.warning("what was said of %s is not kept: %s", about, exc)
+            self._forget(about)
 
     def remove(self, about: About) -> None:
         """Forget a fact, after its removal is durable and before it is acknowledged.
@@ -93,11 +92,10 @@ class Facts:
         A disk that has no room for a mark has none for a fact that comes late either.
         Raises: OSError: then the removal must not be acknowledged.
         """
-        with self._lock:
-            self._noted.pop(about, None)
+        self._forget(about)
         if not self._max_age or not self._directory.is_dir():
             return
-        with self._locked(about, LOCK_SECONDS) as path:
+        with self._locked(about) as path:
             try:
                 _write(path, json.dumps({_REMOVED: now()}))
             except OSError as exc:
@@ -130,15 +128,19 @@ class Facts:
             self._noted[about] = (at, text)
         return False
 
+    def _forget(self, about: About) -> None:
+        with self._lock:
+            self._noted.pop(about, None)
+
     def _path(self, about: About) -> Path:
         return self._directory / hashlib.sha256("\0".join(about).encode()).hexdigest()
 
     @contextmanager
-    def _locked(self, about: About, seconds: float) -> Iterator[Path]:
+    def _locked(self, about: About) -> Iterator[Path]:
         """Lend the file of a fact; nobody else writes a fact meanwhile, of any process."""
         fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            lock(fd, seconds)
+            lock(fd, LOCK_SECONDS)
             yield self._path(about)
         finally:
             os.close(fd)
