@@ -4,13 +4,14 @@ A thread that calls into a hung mount is lost until the kernel lets go. So calls
 threads that can be spared, whoever asks waits with a deadline, and a child process finds out when
 the storage is back.
 
-    backend   the Backend around a Backend
-    handles   its readers and writers
-    gate      deadlines; who may ask at all
-    pool      the threads
-    prober    the thread that asks the child, and probe, the child
-    verdict   what follows from probes: up, down, recovering
-    board     that verdict, shared by the processes of a server
+    backend        the Backend around a Backend
+    capabilities   what more it can do: what that Backend can
+    handles        its readers and writers
+    gate           deadlines; who may ask at all
+    pool           the threads
+    prober         the thread that asks the child, and probe, the child
+    verdict        what follows from probes: up, down, recovering
+    board          that verdict, shared by the processes of a server
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from backends.base import Backend
 from backends.filesystem import Filesystem
 from backends.guard.backend import Guard
 from backends.guard.board import Board
+from backends.guard.capabilities import guard_of
 from backends.guard.gate import Gate, Limits
 from backends.guard.prober import Probing, probe_command
 
@@ -47,7 +49,7 @@ def guarded(
                   all; made before a fork. None = its own
     Touches nothing. Entries on a local disk are asked directly.
     """
-    return Guard(backend, part, probing, limits or Limits(), board or Board())
+    return guard_of(backend, part, probing, limits or Limits(), board or Board())
 
 
 def guarded_directory(

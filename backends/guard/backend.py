@@ -8,23 +8,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from typing import TypeVar
-from weakref import proxy
 
 from backends.base import (
-    Adopts,
     Backend,
     Entry,
-    Guarded,
-    HasSpace,
     KnowsPlace,
-    LocalPath,
     Reader,
-    Revises,
     Standing,
-    Sweeps,
     Writer,
 )
-from backends.errors import Unavailable
 from backends.guard.board import Board
 from backends.guard.gate import Gate, Kind, Limits
 from backends.guard.handles import GuardedReader, GuardedWriter, abort_late, close_late
@@ -34,7 +26,6 @@ from backends.keys import validate_key
 
 T = TypeVar("T")
 
-SWEEP_SECONDS = 60.0
 COPIED_BYTES_A_SECOND = 10 << 20
 """The deadline of a link grows by a second for these: some storages have to copy."""
 KEYS_AT_ONCE, LISTING_SECONDS = 256, 0.5
@@ -61,7 +52,8 @@ class Guard:
         board: Board,
         gate: Callable[[], Gate] | None = None,
     ) -> None:
-        self._inner, self._part, self._probing, self._limits = backend, part, probing, limits
+        self._inner = backend
+        self._part, self._probing, self._limits = part, probing, limits
         self._board = board
         self._gates: dict[int, Gate] = {}
         self._given_gate = gate
@@ -70,7 +62,6 @@ class Guard:
         self.is_local: Callable[[], bool] = (
             backend.is_local if isinstance(backend, KnowsPlace) else lambda: False
         )
-        self._offer(backend)
 
     def stat(self, key: str) -> Entry:
         """See Backend.stat."""
@@ -123,42 +114,6 @@ class Guard:
         """See Watched.standings."""
         state = State.UP if self.is_local() else self._gate().state
         return [Standing(self._part, state is State.UP, state.value, self._board.words)]
-
-    def _offer(self, inner: Backend) -> None:
-        """Have the capabilities of the inner backend, and no others."""
-        me = proxy(self)  # else a guard that nobody uses any more would keep its directory open
-        if isinstance(inner, Adopts):
-            self.adopt = partial(Guard._adopt, me, inner)
-        if isinstance(inner, Revises):
-            self.revision = partial(Guard._revision, me, inner)
-        if isinstance(inner, LocalPath):
-            self.local_path = partial(Guard._local_path, me, inner)
-        if isinstance(inner, HasSpace):
-            self.space = partial(Guard._ask, me, inner.space)
-        if isinstance(inner, Sweeps):
-            self.sweep = partial(Guard._sweep, me, inner)
-        if isinstance(inner, Guarded):
-            self.unguarded = partial(Guard._unguarded, me, inner)
-            self.blank = partial(Guard._ask, me, inner.blank, Kind.DATA)
-
-    def _adopt(self, inner: Adopts, path: str, key: str) -> None:
-        if self.is_local():
-            return inner.adopt(path, key)
-        raise Unavailable(f"{self._part} is no local disk: it cannot take over a file")
-
-    def _revision(self, inner: Revises, prefix: str) -> tuple[int, ...] | None:
-        return inner.revision(prefix) if self.is_local() else None
-
-    def _local_path(self, inner: LocalPath, key: str) -> str:
-        if self.is_local():
-            return inner.local_path(key)
-        raise Unavailable(f"{self._part} is no local disk: its files are read with deadlines")
-
-    def _sweep(self, inner: Sweeps, max_age_seconds: float = 86400) -> int:
-        return self._ask(partial(inner.sweep, max_age_seconds), Kind.DATA, SWEEP_SECONDS)
-
-    def _unguarded(self, inner: Guarded) -> Guard:
-        return Guard(inner.unguarded(), self._part, None, self._limits, self._board, self._gate)
 
     def _ask(
         self, call: Callable[[], T], kind: Kind = Kind.METADATA, seconds: float | None = None
