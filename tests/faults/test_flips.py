@@ -16,7 +16,7 @@ from tests.live import Server
 
 pytestmark = pytest.mark.fault
 
-FLIPS = count(100, 1000)
+FLIPS = count(50, 1000)
 IMAGES = [make_image(f"flip {i}", 700_000 * (i + 1)) for i in range(4)]
 MANIFESTS = [image.digest.removeprefix("sha256:") for image in IMAGES]
 

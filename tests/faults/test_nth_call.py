@@ -291,7 +291,7 @@ def test_a_failing_call_loses_nothing_acknowledged(
     for mode, code in itertools.product(MODES[: count(2, 3)], ERRORS[: count(3, 6)]):
         # Every call with the first errors; the others, and the other modes, thinned out.
         dense = mode == MODES[0] and code in ERRORS[: count(1, 3)]
-        step = count(3, 1) if dense else count(23, 4)
+        step = count(5, 1) if dense else count(41, 4)
         for n in itertools.count(1, step):
             failing = FailingOs(n, code, mode)
             note = f"{scenario}: call {n}, {errno.errorcode[code]}, {mode}"

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.fault
 
 SIZE = 16 << 20
 NAME = "/v2/docker.io/site/away"
-DOWN_SECONDS = count(50, 120)
+DOWN_SECONDS = count(40, 120)
 CUT_SECONDS = 35.0
 """A reader is closed short after so long without progress, at the latest."""
 BACK_SECONDS = 60.0

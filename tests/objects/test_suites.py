@@ -18,7 +18,7 @@ from tests.objects.servers import BUCKET, FIRST, SERVERS, ObjectStore
 
 ROOT = Path(__file__).parent.parent.parent
 SECONDS = 1800
-RESOURCES = ("blobs", "deletes", "mounts", "tags", "uploads")
+RESOURCES = ("deletes", "mounts", "tags")
 _PYTEST = ("pytest", "-q", "-m", "not files", "-p", "no:cacheprovider")
 SUITES = {
     "protocol": (
