@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backends.base import Backend, HasSpace, Settles, Space
+from backends.base import Backend, HasSpace, Reader, Settles, Space
 from backends.errors import Corrupt
 
 
@@ -34,3 +34,13 @@ def read_all(backend: Backend, key: str, limit: int) -> bytes:
         if reader.size > limit:
             raise Corrupt(f"{key}: {reader.size} bytes, at most {limit} expected")
         return reader.read()
+
+
+def read_exactly(reader: Reader, n: int) -> bytes:
+    """Read n bytes. Raises: Corrupt if the entry ends before; Unavailable."""
+    parts = [reader.read(n)]
+    while (missing := n - sum(map(len, parts))) > 0:
+        parts.append(reader.read(missing))
+        if not parts[-1]:
+            raise Corrupt("the entry ends before its size")
+    return parts[0] if len(parts) == 1 else b"".join(parts)

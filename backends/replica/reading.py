@@ -14,6 +14,7 @@ from typing import Self
 
 from backends.base import Backend, Reader
 from backends.errors import Corrupt, NotFound, StorageError, Unavailable
+from backends.helpers import read_exactly
 from backends.replica.asking import answer_of, words
 from backends.replica.content import CHUNK_BYTES, Proof, chunk_count
 from backends.replica.member import Member
@@ -187,13 +188,3 @@ class SetReader:
             return NotFound(text)
         damaged = all(isinstance(error, Corrupt | NotFound) for error in errors.values())
         return Corrupt(text) if damaged else Unavailable(text)
-
-
-def read_exactly(reader: Reader, n: int) -> bytes:
-    """Read n bytes. Raises: Corrupt if the entry ends before; Unavailable."""
-    parts = [reader.read(n)]
-    while (missing := n - sum(map(len, parts))) > 0:
-        parts.append(reader.read(missing))
-        if not parts[-1]:
-            raise Corrupt("the entry ends before its size")
-    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from backends.base import Reader
 from backends.errors import Corrupt, RangeInvalid, StorageError
+from backends.helpers import read_exactly
 from distserver.oci.digests import Digest
 
 if TYPE_CHECKING:
@@ -160,17 +161,6 @@ class ChunkVerifier(_Wrapper):
             log.warning("chunk %d of %s does not fit its hash", self._index, self._digest)
             self._content.verify(self._digest)
             self._hashes = None
-
-
-def read_exactly(reader: Reader, n: int) -> bytes:
-    """Read n bytes. Raises: Corrupt if the entry ends before; Unavailable."""
-    data = reader.read(n)
-    while len(data) < n:
-        more = reader.read(n - len(data))
-        if not more:
-            raise Corrupt("the entry ends before its size")
-        data += more
-    return data
 
 
 def closing_on_error(reader: Reader, make: Callable[[], Reader]) -> Reader:
