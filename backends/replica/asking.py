@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from backends.base import Backend
-from backends.errors import StorageError
+from backends.errors import StorageError, Unavailable
 from backends.replica.member import READ_SECONDS, Member
 
 T = TypeVar("T")
@@ -62,6 +62,15 @@ def answer_of(future: Future[T]) -> T | StorageError:
     if isinstance(error, StorageError):
         return error
     raise error
+
+
+def answer_within(future: Future[T], seconds: float, late: str) -> T | StorageError:
+    """Return what a future holds within a deadline; Unavailable in those words if it is late."""
+    try:
+        future.exception(seconds)
+    except TimeoutError:
+        return Unavailable(late)
+    return answer_of(future)
 
 
 def words(problems: dict[str, str]) -> str:

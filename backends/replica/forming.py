@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +14,7 @@ from backends.identity import blank
 from backends.replica.asking import answers, words
 from backends.replica.identities import enter, ids, markers
 from backends.replica.marker import Marker
-from backends.replica.member import WRITE_SECONDS, Member
+from backends.replica.member import WRITE_SECONDS, Member, T
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +48,8 @@ def form(members: Sequence[Member], expected_id: str | None) -> str:
 
 def _find(members: Sequence[Member]) -> tuple[list[Found], dict[str, str]]:
     """Return what lies at each place, and why some could not be looked at."""
-    problems = {member.name: "no answer in time" for member in members}
-    found = []
-    asked = [(member, member.probe(_look)) for member in members]
-    for member, answer in answers(asked, WRITE_SECONDS):
-        if isinstance(answer, StorageError):
-            problems[member.name] = str(answer)
-        else:
-            del problems[member.name]
-            found.append(Found(member, *answer))
+    seen, problems = _gather([(member, member.probe(_look)) for member in members])
+    found = [Found(member, *answer) for member, answer in seen.items()]
     return sorted(found, key=lambda place: members.index(place.member)), problems
 
 
@@ -116,11 +110,18 @@ def _finish(found: list[Found], now: Marker) -> str:
 def _mark(pairs: Iterable[tuple[Member, str]], marker: Marker) -> None:
     """Write a marker to all; none is at it any more when this fails. Raises: Unavailable."""
     asked = [(m, m.probe(partial(enter, marker=marker.of(name)))) for m, name in pairs]
+    if problems := _gather(asked)[1]:
+        raise Unavailable(words(problems))
+
+
+def _gather(asked: list[tuple[Member, Future[T]]]) -> tuple[dict[Member, T], dict[str, str]]:
+    """Return what members answer in time, and why the others do not, by their names."""
     problems = {member.name: "no answer in time" for member, _ in asked}
+    found: dict[Member, T] = {}
     for member, answer in answers(asked, WRITE_SECONDS):
         if isinstance(answer, StorageError):
             problems[member.name] = str(answer)
         else:
             del problems[member.name]
-    if problems:
-        raise Unavailable(words(problems))
+            found[member] = answer
+    return found, problems

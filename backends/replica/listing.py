@@ -10,7 +10,7 @@ from itertools import islice
 
 from backends.base import Backend
 from backends.errors import StorageError, Unavailable
-from backends.replica.asking import answer_of, answers, words
+from backends.replica.asking import answer_within, answers, words
 from backends.replica.member import Member
 from backends.replica.roster import Roster
 
@@ -53,12 +53,7 @@ class Stream:
 
     def _take(self, future: Future[list[str]]) -> None:
         self._next = None
-        try:
-            future.exception(PAGE_SECONDS)
-        except TimeoutError:
-            self.error = Unavailable(f"{self.member.name} does not answer")
-            return
-        answer = answer_of(future)
+        answer = answer_within(future, PAGE_SECONDS, f"{self.member.name} does not answer")
         if isinstance(answer, StorageError):
             self.error = answer
         else:

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from backends.base import Entry, Reader, Writer
 from backends.errors import Corrupt, NotFound, StorageError, Unavailable
 from backends.helpers import read_all
-from backends.replica.asking import PATIENT_SECONDS, answer_of
+from backends.replica.asking import PATIENT_SECONDS, answer_within
 from backends.replica.content import CHUNK_BYTES, Content, content_of
 from backends.replica.member import WRITE_SECONDS, Member, T
 from backends.replica.opening import Opening, hash_copy
@@ -100,11 +100,7 @@ def copy(
 
 def done_by(future: Future[T], member: Member, seconds: float = WRITE_SECONDS) -> T:
     """Return what one member answers within the deadline. Raises: StorageError."""
-    try:
-        future.exception(seconds)
-    except TimeoutError as exc:
-        raise Unavailable(f"{member.name} does not answer") from exc
-    answer = answer_of(future)
+    answer = answer_within(future, seconds, f"{member.name} does not answer")
     if isinstance(answer, StorageError):
         raise answer
     return answer

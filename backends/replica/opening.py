@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 
 from backends.base import Reader
-from backends.errors import Corrupt, NotFound, RangeInvalid, StorageError, Unavailable
-from backends.replica.asking import answer_of
+from backends.errors import Corrupt, NotFound, RangeInvalid, StorageError
+from backends.replica.asking import answer_within
 from backends.replica.content import (
     CHUNK_BYTES,
     Chunks,
@@ -135,18 +134,10 @@ def hash_copy(copy: Copy, content: Content) -> bytes | StorageError:
 
 def _chunks(copy: Copy) -> Iterator[bytes]:
     for index in range(chunk_count(copy.size)):
-        answer = _within(copy.chunk(index), LAST_SECONDS)
+        answer = answer_within(copy.chunk(index), LAST_SECONDS, "no answer in time")
         if isinstance(answer, StorageError):
             raise answer
         yield answer
-
-
-def _within(future: Future[bytes], seconds: float) -> bytes | StorageError:
-    try:
-        future.exception(seconds)
-    except TimeoutError:
-        return Unavailable("no answer in time")
-    return answer_of(future)
 
 
 def _clip(key: str, span: Span, size: int) -> tuple[int, int]:
