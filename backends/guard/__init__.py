@@ -23,7 +23,7 @@ from backends.base import Backend
 from backends.filesystem import Filesystem
 from backends.guard.backend import Guard
 from backends.guard.board import Board
-from backends.guard.capabilities import guard_of
+from backends.guard.capabilities import guard_for
 from backends.guard.gate import Gate, Limits
 from backends.guard.prober import Probing, probe_command
 
@@ -49,7 +49,7 @@ def guarded(
                   all; made before a fork. None = its own
     Touches nothing. Entries on a local disk are asked directly.
     """
-    return guard_of(backend, part, probing, limits or Limits(), board or Board())
+    return guard_for(backend)(backend, part, probing, limits or Limits(), board or Board())
 
 
 def guarded_directory(

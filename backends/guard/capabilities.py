@@ -6,7 +6,6 @@ directory of a guard that nobody uses any more open until a garbage collection.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -22,24 +21,14 @@ from backends.base import (
 )
 from backends.errors import Unavailable
 from backends.guard.backend import Guard
-from backends.guard.board import Board
-from backends.guard.gate import Gate, Kind, Limits
-from backends.guard.prober import Probing
+from backends.guard.gate import Kind
 
 SWEEP_SECONDS = 60.0
 
 
-def guard_of(
-    backend: Backend,
-    part: str,
-    probing: Probing | None,
-    limits: Limits,
-    board: Board,
-    gate: Callable[[], Gate] | None = None,
-) -> Guard:
-    """Return a guard of a backend that can do what the backend can; see Guard."""
-    offered = tuple(made for kind, made in _CLASSES.items() if isinstance(backend, kind))
-    return _class_with(offered)(backend, part, probing, limits, board, gate)
+def guard_for(backend: Backend) -> type[Guard]:
+    """Return the kind of guard that can do what a backend can."""
+    return _class_with(tuple(made for kind, made in _CLASSES.items() if isinstance(backend, kind)))
 
 
 @cache
@@ -92,7 +81,8 @@ class _Identified(_Capable):
     def unguarded(self) -> Guard:
         """See Guarded.unguarded."""
         bare = self._inner.unguarded()
-        return guard_of(bare, self._part, None, self._limits, self._board, self._gate)
+        kind = guard_for(bare)
+        return kind(bare, self._part, None, self._limits, self._board, self._gate)
 
     def blank(self) -> bool:
         """See Guarded.blank."""
