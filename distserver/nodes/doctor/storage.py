@@ -9,7 +9,6 @@ from pathlib import Path
 from backends import Backend, space_of, store_ids
 from backends.base import Watched
 from backends.errors import StorageError
-from distserver.config import Config
 from distserver.nodes.doctor.facts import Facts
 from distserver.nodes.doctor.findings import STOP, Finding, ok, stop, warn
 from distserver.storage import open_configured
@@ -27,15 +26,15 @@ RUNTIME_DISKS = (
 
 def identity(facts: Facts) -> Iterator[Finding]:
     """Whether the storage is there and is the one that it was."""
-    found = _identity(facts.config, facts.known_id)
+    backend = open_configured(facts.config, facts.config.storage)
+    found = _identity(" ".join(facts.config.storage), backend, facts.known_id)
     yield found
     if len(facts.config.storage) > 1 and found.level != STOP:
-        yield from _replicas(opened(facts, *facts.config.storage))
+        yield from _replicas(backend)
 
 
 def _replicas(backend: Backend) -> Iterator[Finding]:
     """Whether all members of a set that can be used are used."""
-    store_ids(backend)
     for standing in backend.standings() if isinstance(backend, Watched) else ():
         if not standing.up:
             yield warn(
@@ -45,11 +44,10 @@ def _replicas(backend: Backend) -> Iterator[Finding]:
             )
 
 
-def _identity(config: Config, known: str | None) -> Finding:
-    url = " ".join(config.storage)
+def _identity(url: str, backend: Backend, known: str | None) -> Finding:
     why = "nothing that was preloaded can be pulled"
     try:
-        found = store_ids(open_configured(config, config.storage))
+        found = store_ids(backend)
     except StorageError as exc:
         return stop(
             f"the storage cannot be used: {exc}",
