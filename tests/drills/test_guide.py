@@ -6,6 +6,7 @@ import base64
 import shutil
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from tests.components.require import require
 from tests.drills.boot import Machine
@@ -38,8 +39,8 @@ def test_a_storage_elsewhere_and_a_password(start: Start) -> None:
     assert_pulls(live(machine.server), "a/b", "v1", IMAGE)
     assert (machine.root / "srv/registry/blobs").is_dir()
     pid = machine.show("distserver", "MainPID")
-    credential = "run/credentials/distserver.service/hub"
-    assert machine.run(*AS_SERVICE, "cat", f"/proc/{pid}/root/{credential}") == "secret\n"
+    credential = Path("/proc", pid, "root", "run/credentials/distserver.service/hub")
+    assert machine.run(*AS_SERVICE, "cat", str(credential)) == "secret\n"
 
 
 def test_other_nodes_may_pull_and_users_push(start: Start) -> None:

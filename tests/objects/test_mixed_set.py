@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,18 +10,10 @@ from backends import ReplicaSet, initialise, open_backend
 from backends.check import BrokenPromise, check_storage
 from tests.faults.images import assert_pulls, digest_of, live, make_image, push
 from tests.live import running, start_server, wait_for
-from tests.objects.servers import ObjectStore, minio
+from tests.objects.servers import ObjectStore
 
 NAME = "site/app"
 BEFORE, MEANWHILE = make_image("before", 2 << 20), make_image("meanwhile", 2 << 20)
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[ObjectStore]:
-    """A MinIO that a test may kill."""
-    store = minio(tmp_path / "minio")
-    yield store
-    store.kill()
 
 
 def test_two_directories_and_a_bucket(own: ObjectStore, tmp_path: Path) -> None:
