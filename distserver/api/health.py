@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import threading
 import time
 from dataclasses import asdict
@@ -20,16 +21,24 @@ SILENT_SECONDS = 0.5
 
 
 class Probe:
-    """Asks the storage in a thread of its own, at most one at a time, and remembers the answer."""
+    """Asks the storage in a thread of its own, at most one at a time, and remembers the answer.
+
+    Make it before the fork: a worker that begins during an outage is as ready as the others.
+    """
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._reached = mmap.mmap(-1, 1)
         self._lock = threading.Lock()
         self._running: threading.Thread | None = None
         self._asked = 0.0
-        self.reached_once = False
         self.problem: str | None = "not asked yet"
         self.free_bytes: int | None = None
+
+    @property
+    def reached_once(self) -> bool:
+        """Whether a process of this server has reached the storage since the start."""
+        return self._reached[0] != 0
 
     def standings(self) -> list[Standing]:
         """How the parts of the storage stand, where somebody watches them."""
@@ -65,7 +74,8 @@ class Probe:
         except StorageError as exc:
             self.problem = str(exc)
         else:
-            self.problem, self.reached_once = None, True
+            self.problem = None
+            self._reached[0] = 1
 
 
 @blueprint.get("/healthz")
