@@ -28,7 +28,9 @@ from distserver.proxy.upstream.connect import connector, upstreams_of
 from distserver.proxy.upstream.mode import Mode
 from distserver.registry import Registry, janitor, local_registry
 from distserver.registry.content import Alarm, Content, no_alarm
+from distserver.registry.gc import schedule
 from distserver.registry.hot import Facts, HotContent, Recall, Tier, recalling
+from distserver.space import is_synced, plan_of
 from distserver.storage import open_configured, require_reliable
 
 log = logging.getLogger(__name__)
@@ -81,6 +83,8 @@ def create_app(config: Config | None = None, metrics: Metrics | None = None) -> 
         hot.begin()
         seconds = config.upload_expiry_seconds
         janitor.start(registry.backend, registry.uploads, seconds, [hot.sweep])
+        if not is_synced(config):
+            schedule.start(registry, Path(config.state), plan_of(config, registry.backend))
         made.completer.start()
         silence.keep(mode)
 

@@ -10,6 +10,7 @@ from distserver import __version__
 from distserver.cli import (
     bundle,
     doctor,
+    gc,
     image,
     inspect,
     nodes,
@@ -47,6 +48,7 @@ for command in (
     inspect.ls,
     inspect.rm,
     inspect.verify,
+    gc.gc,
     bundle.load,
     save.save,
     image.image,

@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from cachetools import LRUCache
 
@@ -22,6 +23,7 @@ from distserver.oci.errors import DigestInvalid
 from distserver.registry import layout, verified
 from distserver.registry.damaged import Damaged
 from distserver.registry.hashes import fill
+from distserver.registry.trash import Trash
 from distserver.registry.verified import CHUNK_BYTES, ChunkVerifier, WholeVerifier
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,8 @@ READ_BYTES = 1 << 20
 MAX_CHUNK_HASH_BYTES = 64 << 20
 """Chunk hashes of a 2 TiB entry; a longer list is refused rather than read."""
 
+LOOKS = 2
+T = TypeVar("T")
 Alarm = Callable[[Digest], None]
 """Told of each copy that is found damaged."""
 
@@ -44,7 +48,7 @@ class Content:
     def __init__(self, backend: Backend, alarm: Alarm = no_alarm) -> None:
         self._backend, self._alarm = backend, alarm
         self._proves = isinstance(backend, Proves)
-        self._damaged = Damaged(backend)
+        self._damaged, self._trash = Damaged(backend), Trash(backend)
         self._intact: LRUCache[verified.Identity, bool] = LRUCache(maxsize=100_000)
         self._lock = threading.Lock()
 
@@ -53,7 +57,7 @@ class Content:
 
         Raises: NotFound, Unavailable, Corrupt (the copy was found damaged before).
         """
-        size = self._backend.stat(layout.blob(digest)).size
+        size = self._in_place(digest, self._backend.stat).size
         if self._damaged.has(digest):
             raise Corrupt(str(digest))
         return size
@@ -118,6 +122,25 @@ class Content:
         self._backend.link(source, layout.blob(digest))
         self._damaged.replaced(digest)
 
+    def _in_place(self, digest: Digest, call: Callable[[str], T]) -> T:
+        """Call with the key of content; what lies in the trash is brought back first.
+
+        Looks more than once: between two looks the collector may have moved it to and fro.
+        Raises: NotFound (it is in neither), what the call raises, Unavailable.
+        """
+        key, restored = layout.blob(digest), False
+        for _ in range(LOOKS):
+            try:
+                return call(key)
+            except NotFound:
+                restored = self._trash.restore(digest)
+        try:
+            return call(key)
+        except NotFound as exc:
+            if restored:
+                raise Unavailable(f"{digest} is taken away again and again") from exc
+            raise
+
     def _require_room(self, count: int) -> None:
         """Begin no copy that cannot end. Raises: Full, Unavailable."""
         space = space_of(self._backend)
@@ -142,7 +165,7 @@ class Content:
     def read(self, digest: Digest, limit: int) -> bytes:
         """Return all bytes, verified. Raises: NotFound, Unavailable, Corrupt (also: over limit)."""
         with self._alarmed(digest):
-            data = read_all(self._backend, layout.blob(digest), limit)
+            data = self._in_place(digest, lambda key: read_all(self._backend, key, limit))
         if Digest.of(data, digest.algorithm) != digest:
             raise self.corrupt(digest)
         return data
@@ -169,7 +192,7 @@ class Content:
 
     def raw(self, digest: Digest, start: int) -> Reader:
         """Open content from start on, unverified. Raises: NotFound, RangeInvalid, Unavailable."""
-        return self._backend.open(layout.blob(digest), start)
+        return self._in_place(digest, lambda key: self._backend.open(key, start))
 
     def chunk_hashes(self, digest: Digest, size: int) -> list[bytes] | None:
         """Return the stored chunk hashes of content of this size; None if there are none to use."""
@@ -186,7 +209,7 @@ class Content:
 
     def verify(self, digest: Digest) -> int:
         """Read all of it and compare; return its size. Raises: NotFound, Unavailable, Corrupt."""
-        with self._alarmed(digest), self._backend.open(layout.blob(digest)) as reader:
+        with self._alarmed(digest), self.raw(digest, 0) as reader:
             found = new_hash(digest.algorithm)
             while data := reader.read(READ_BYTES):
                 found.update(data)
@@ -218,7 +241,7 @@ class Content:
 
     def _opened(self, digest: Digest, start: int, stop: int | None) -> Reader:
         """Open what is stored, unverified but by a storage that does so itself."""
-        reader = self._backend.open(layout.blob(digest), start, stop)
+        reader = self._in_place(digest, lambda key: self._backend.open(key, start, stop))
         return verified.ProvedReader(reader, digest, self.corrupt) if self._proves else reader
 
     def _is_proved(self, reader: Reader) -> bool:

@@ -10,6 +10,8 @@
     repositories/<name>/_uploads/<session>/<piece>         one a PATCH body, see uploads.Piece
     catalog/<name>/_name                                   the repository exists, a hint
     hints/damaged/<alg>-<hex>                              that copy was found damaged
+    trash/<alg>/<2 hex>/<hex>-<run>                        what a run of the collector took
+    gc/<run>/begun, gc/<run>/moved, gc/census, gc/lease    the collector's own, see gc.runs
 
 Names of repositories have no component that begins with "_", so no key is a parent of another.
 Pure: no I/O.
@@ -20,17 +22,36 @@ from __future__ import annotations
 import re
 
 from distserver.oci.digests import Digest
+from distserver.oci.errors import DigestInvalid
 from distserver.oci.names import Tag
 
 REPOSITORIES = "repositories/"
 CATALOG = "catalog/"
+BLOBS = "blobs/"
 DAMAGED = "hints/damaged/"
+TRASH = "trash/"
+GC = "gc/"
 OPEN = "_open"
 
 
 def blob(digest: Digest) -> str:
     """Key of the bytes with this digest."""
     return f"blobs/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
+
+
+def digest_of_blob(key: str) -> Digest | None:
+    """The digest that a key under BLOBS names; None for what is not ours."""
+    _, algorithm, _, digits = key.split("/") if key.count("/") == 3 else ("", "", "", "")
+    try:
+        digest = Digest.parse(f"{algorithm}:{digits}")
+    except DigestInvalid:
+        return None
+    return digest if blob(digest) == key else None
+
+
+def trash(digest: Digest, run: str = "") -> str:
+    """Key under which a run keeps what it took; without a run what all such keys begin with."""
+    return f"{TRASH}{digest.algorithm}/{digest.hex[:2]}/{digest.hex}-{run}"
 
 
 def chunks(digest: Digest) -> str:
@@ -41,6 +62,11 @@ def chunks(digest: Digest) -> str:
 def blob_records(name: str, digest: Digest) -> str:
     """Prefix of the records that allow a repository to read a blob."""
     return f"{REPOSITORIES}{name}/_blobs/{digest.algorithm}/{digest.hex}/"
+
+
+def all_blob_records(name: str) -> str:
+    """Prefix of the blob records of a repository."""
+    return f"{REPOSITORIES}{name}/_blobs/"
 
 
 def manifests(name: str) -> str:

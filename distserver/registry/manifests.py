@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,7 +31,7 @@ from distserver.registry.arrival import Arrivals
 from distserver.registry.blobs import Blobs
 from distserver.registry.content import Content
 from distserver.registry.manifest_record import MAX_RECORD_BYTES, field, type_of
-from distserver.registry.records import RecordStore
+from distserver.registry.records import LEASE_SECONDS, RecordStore
 from distserver.registry.tags import Arrived, Tags
 
 log = logging.getLogger(__name__)
@@ -135,7 +136,7 @@ class Manifests:
         self._settle(digest, manifest)
         self._announce(name, digest, manifest)
         for _ in range(PUSH_TRIES):
-            if self._record_and_tag(name, digest, manifest, tags):
+            if self._record_and_tag(name, digest, body, manifest, tags):
                 return Pushed(digest, manifest.subject.digest if manifest.subject else None)
         raise Unavailable(f"{digest} is being deleted at the same time")
 
@@ -252,21 +253,35 @@ class Manifests:
             put_once(self._backend, layout.referrer(name, manifest.subject.digest, digest))
 
     def _record_and_tag(
-        self, name: str, digest: Digest, manifest: Manifest, tags: Sequence[Tag]
+        self, name: str, digest: Digest, body: bytes, manifest: Manifest, tags: Sequence[Tag]
     ) -> bool:
-        prefix = layout.manifest_records(name, digest)
-        before = self._records.read(prefix).live
+        prefix, began = layout.manifest_records(name, digest), time.monotonic()
         data = json.dumps({"mediaType": manifest.media_type}).encode()
-        record = self._records.ensure(prefix, data)
+        settled = self._records.settled(prefix, data, self._named(name, tags, digest))
+        record = settled or self._records.add(prefix, data)
+        # Looked at again: the collector may have taken what was unreferenced until now.
+        self._content.put_small(digest, body)
         try:
             self._require_references(name, manifest)
         except ManifestBlobUnknown:
-            if record not in before:  # another writer's record is not ours to take back
+            # Another writer's record is not ours to take back, nor an old one that others rely on.
+            if not settled and time.monotonic() - began < LEASE_SECONDS:
                 self._records.retract(prefix, record)
             raise
         for tag in tags:
             self._tags.put(name, tag, digest, record)
         return record in self._records.read(prefix).live
+
+    def _named(self, name: str, tags: Sequence[Tag], digest: Digest) -> str | None:
+        """The record by which one of the tags names the manifest already."""
+        for tag in tags:
+            try:
+                current = self._tags.resolve(name, tag)
+            except ManifestUnknown:
+                continue
+            if current.digest == digest:
+                return current.record
+        return None
 
 
 def put_once(backend: Backend, key: str) -> None:

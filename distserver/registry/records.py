@@ -72,10 +72,10 @@ class RecordStore:
 
         return self._cache.get((prefix, settle), (prefix,), load)
 
-    def read_tree(self, prefix: str) -> dict[Digest, Records]:
+    def read_tree(self, prefix: str, settle: bool = True) -> dict[Digest, Records]:
         """List all records of the directories <alg>/<hex>/ under a prefix. Raises: Unavailable."""
         names: dict[Digest, list[str]] = {}
-        for key in self._backend.keys(prefix, settle=True):
+        for key in self._backend.keys(prefix, settle=settle):
             algorithm, _, rest = key[len(prefix) :].partition("/")
             digits, _, record = rest.partition("/")
             names.setdefault(Digest(algorithm, digits), []).append(record)
@@ -86,6 +86,21 @@ class RecordStore:
         nonce = new_nonce()
         put(self._backend, prefix + nonce, data)
         return nonce
+
+    def settled(self, prefix: str, data: bytes, named: str | None) -> str | None:
+        """Return a live record with this data that nobody will retract; None if there is none.
+
+            named  a record that is known to be such a one, as a tag names it
+        Whoever wrote one retracts it within LEASE_SECONDS, or never. Raises: Unavailable.
+        """
+        now = time.time()
+        for nonce in self.read(prefix, settle=True).live:
+            entry = self._backend.stat(prefix + nonce)
+            if entry.size == len(data) and (
+                nonce == named or now - entry.modified >= LEASE_SECONDS
+            ):
+                return nonce
+        return None
 
     def ensure(self, prefix: str, data: bytes = b"") -> str:
         """Return the nonce of a live record younger than LEASE_SECONDS, written now if none is.

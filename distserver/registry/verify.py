@@ -9,15 +9,13 @@ from backends import read_all
 from backends.base import Proves
 from backends.errors import Corrupt, NotFound
 from distserver.oci.digests import Digest
-from distserver.oci.errors import DigestInvalid, ManifestInvalid, ManifestUnknown
+from distserver.oci.errors import ManifestInvalid, ManifestUnknown
 from distserver.oci.manifests import MAX_MANIFEST_BYTES, parse_manifest
 from distserver.registry import layout
 from distserver.registry.catalog import upload_repositories
 from distserver.registry.content import MAX_CHUNK_HASH_BYTES, READ_BYTES
 from distserver.registry.hashes import Hashes
 from distserver.registry.local import Registry
-
-BLOBS = "blobs/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +46,8 @@ AWAITED = "has not come from its upstream yet"
 
 def contents(registry: Registry) -> Iterator[Checked]:
     """Hash every stored entry again. Raises: Unavailable. Blocks on: reading everything."""
-    for key in registry.backend.keys(BLOBS):
-        digest = _digest_of(key)
+    for key in registry.backend.keys(layout.BLOBS):
+        digest = layout.digest_of_blob(key)
         if digest is None:
             yield Checked(key, None, 0, "the name is not a digest")
         else:
@@ -145,12 +143,3 @@ def _blob_problems(
         yield f"{digest}: {damaged[digest]}"
     elif not registry.blobs.has(name, digest):
         yield f"{digest}: {awaited or 'not here'}"
-
-
-def _digest_of(key: str) -> Digest | None:
-    _, algorithm, _, digits = key.split("/") if key.count("/") == 3 else ("", "", "", "")
-    try:
-        digest = Digest.parse(f"{algorithm}:{digits}")
-    except DigestInvalid:
-        return None
-    return digest if layout.blob(digest) == key else None
