@@ -28,9 +28,9 @@ from distserver.proxy.upstream.connect import connector, upstreams_of
 from distserver.proxy.upstream.mode import Mode
 from distserver.registry import Registry, janitor, local_registry
 from distserver.registry.content import Alarm, Content, no_alarm
-from distserver.registry.gc import schedule
+from distserver.registry.gc.schedule import Schedule
 from distserver.registry.hot import Facts, HotContent, Recall, Tier, recalling
-from distserver.space import is_synced, plan_of
+from distserver.space import collect_in_child
 from distserver.storage import open_configured, require_reliable
 
 log = logging.getLogger(__name__)
@@ -76,6 +76,13 @@ def create_app(config: Config | None = None, metrics: Metrics | None = None) -> 
     app.extensions["distserver.status"] = Status(config)
     app.extensions["distserver.recent"] = Recent(Path(config.state))
 
+    collecting = Schedule(
+        registry.backend,
+        Path(config.state),
+        config.gc_interval_seconds,
+        partial(collect_in_child, config),
+    )
+
     def after_fork() -> None:
         if isinstance(registry.backend, Watched):
             registry.backend.watch()
@@ -83,8 +90,7 @@ def create_app(config: Config | None = None, metrics: Metrics | None = None) -> 
         hot.begin()
         seconds = config.upload_expiry_seconds
         janitor.start(registry.backend, registry.uploads, seconds, [hot.sweep])
-        if not is_synced(config):
-            schedule.start(registry, Path(config.state), plan_of(config, registry.backend))
+        collecting.start()
         made.completer.start()
         silence.keep(mode)
 

@@ -2,26 +2,60 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
 from backends import Backend, within
 from backends.base import KnowsPlace
-from distserver.config import Config
-from distserver.registry.gc import Limits
-from distserver.registry.gc.schedule import Plan
+from backends.errors import Unavailable
+from distserver.config import Config, to_environ
+from distserver.registry import Registry
+from distserver.registry.gc import Limits, Report, collect
+from distserver.registry.gc.untagged import remove_untagged
+from distserver.registry.lease import storage_now
 
 NETWORK_SETTLE_SECONDS = 120.0
 """Twice the time for which a client of NFS believes what it knows of a directory, by default."""
 SYNCTHING_MARKER = ".stfolder"
+RUN_SECONDS = 6 * 3600.0
+LOWEST = 19
 
 
-def plan_of(config: Config, backend: Backend) -> Plan:
-    """Return when to collect, and what to leave alone."""
-    limits = Limits(
-        config.gc_grace_seconds, config.gc_hold_seconds, _settle_seconds(config, backend)
-    )
-    return Plan(config.gc_interval_seconds, config.untagged_seconds, limits)
+def limits_of(config: Config, backend: Backend) -> Limits:
+    """Return what a collector leaves alone."""
+    settle_seconds = _settle_seconds(config, backend)
+    return Limits(config.gc_grace_seconds, config.gc_hold_seconds, settle_seconds)
+
+
+def collect_as_configured(config: Config, registry: Registry) -> Report:
+    """Delete what is untagged for too long, then collect. Raises: as collect."""
+    if config.untagged_seconds:
+        remove_untagged(registry, storage_now(registry.backend) - config.untagged_seconds)
+    return collect(registry, limits_of(config, registry.backend))
+
+
+def collect_in_child(config: Config) -> None:
+    """Collect by a process of its own: pulls do not wait for it, and its memory is given back.
+
+    Raises: Unavailable (it failed, and has said why on standard error).
+    Blocks on: the run, six hours at most.
+    """
+    if is_synced(config):
+        return
+    command = [sys.executable, "-m", "distserver", "gc"]
+    environ = {**os.environ, **to_environ(config)}
+    with subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL) as child:  # noqa: S603
+        os.setpriority(os.PRIO_PROCESS, child.pid, LOWEST)
+        try:
+            code = child.wait(RUN_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            raise Unavailable(f"the collector was not through in {RUN_SECONDS:.0f} s") from None
+    if code:
+        raise Unavailable("the collector failed")
 
 
 def is_synced(config: Config) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import click
 
 from backends import space_of
 from distserver import app
 from distserver.cli.common import configured, require_owner
-from distserver.config import Loaded
+from distserver.config import Config, Loaded
 from distserver.oci.digests import Digest
 from distserver.registry import Registry
 from distserver.registry.freeze import frozen
@@ -16,9 +18,10 @@ from distserver.registry.gc.census import Census
 from distserver.registry.gc.collector import survey
 from distserver.registry.gc.explain import explain
 from distserver.registry.gc.runs import Runs
-from distserver.registry.gc.schedule import Plan, run_once
 from distserver.registry.lease import storage_now
-from distserver.space import is_synced, plan_of
+from distserver.space import collect_as_configured, is_synced, limits_of
+
+SYNCED = "Syncthing copies this storage, and would delete on all nodes: nothing was done"
 
 
 @click.command()
@@ -48,36 +51,29 @@ def gc(
     distserver gc
     """
     registry = app.open_registry(loaded.config)
-    plan = plan_of(loaded.config, registry.backend)
+    limits = limits_of(loaded.config, registry.backend)
     if wanted:
         now = storage_now(registry.backend)
-        for line in explain(registry, Digest.parse(wanted), plan.limits, now):
+        for line in explain(registry, Digest.parse(wanted), limits, now):
             click.echo(line)
-        return None
+        return
     if dry_run or is_synced(loaded.config):
-        return _survey(loaded, registry, plan)
+        _show(survey(registry, limits), "would go to the trash")
+        if is_synced(loaded.config):
+            click.echo(SYNCED)
+        return
     require_owner(loaded.config)
     if recount:
         Census().save(registry.backend)
     if forget:
         Runs(registry.backend).end(forget)
-    return _collect(registry, plan, freeze)
+    _collect(loaded.config, registry, freeze)
 
 
-def _survey(loaded: Loaded, registry: Registry, plan: Plan) -> None:
-    _show(survey(registry, plan.limits), "would go to the trash")
-    if is_synced(loaded.config):
-        click.echo("Syncthing copies this storage, and would delete on all nodes: nothing was done")
-
-
-def _collect(registry: Registry, plan: Plan, freeze: bool) -> None:
+def _collect(config: Config, registry: Registry, freeze: bool) -> None:
     before = _free_bytes(registry)
-    if freeze:
-        click.echo("waiting for pushes that were let in before", err=True)
-        with frozen(registry.backend):
-            report = run_once(registry, plan)
-    else:
-        report = run_once(registry, plan)
+    with frozen(registry.backend) if freeze else nullcontext():
+        report = collect_as_configured(config, registry)
     _show(report, "taken to the trash")
     if report.restored:
         click.echo(f"{len(report.restored)} contents were needed after all, and are back")

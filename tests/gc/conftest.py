@@ -10,14 +10,7 @@ import pytest
 from backends import Backend, Filesystem, Memory, ReplicaSet, initialise, open_backend
 from backends.base import Watched
 from distserver.registry import Registry, local_registry
-
-
-class TwoSteps:
-    """A storage without any capability: the six verbs of another."""
-
-    def __init__(self, inner: Backend) -> None:
-        self.stat, self.open, self.create = inner.stat, inner.open, inner.create
-        self.link, self.delete, self.keys = inner.link, inner.delete, inner.keys
+from tests.gc.storages import TwoSteps
 
 
 def _memory(_: Path) -> Backend:

@@ -1,4 +1,4 @@
-"""The runs of a server: one process of a node, one node of a storage at a time."""
+"""When a server collects: one process of a node, one node of a storage at a time."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ import logging
 import os
 import random
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from backends import Backend
 from backends.errors import NotFound, StorageError
 from distserver.registry.gc import census
-from distserver.registry.gc.collector import Limits, Report, collect
-from distserver.registry.gc.untagged import remove_untagged
 from distserver.registry.lease import Lease, storage_now
-from distserver.registry.local import Registry
 from distserver.registry.locks import lock
 
 log = logging.getLogger(__name__)
@@ -26,69 +22,57 @@ LOOK_SECONDS = 600.0
 """How often a server asks whether a run is due, at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """When to collect, and what to leave alone.
+class Schedule:
+    """Runs of the collector, by a thread of this process.
 
+    state             directory of the node, for the lock among its processes
     interval_seconds  from the end of a run to the next one; 0 = never
-    untagged_seconds  pushed manifests without a tag are deleted after this; 0 = never
+    run               collects; it raises StorageError or OSError if that failed
     """
 
-    interval_seconds: float
-    untagged_seconds: float
-    limits: Limits
+    def __init__(
+        self, backend: Backend, state: Path, interval_seconds: float, run: Callable[[], None]
+    ) -> None:
+        self._backend, self._interval, self._run = backend, interval_seconds, run
+        self._lock, self._lease = state / "gc.lock", Lease(backend)
+        self._stopped = threading.Event()
 
+    def start(self) -> None:
+        """Begin; call it after the fork."""
+        if self._interval:
+            threading.Thread(target=self._loop, name="gc", daemon=True).start()
 
-def run_once(registry: Registry, plan: Plan) -> Report:
-    """Delete what is untagged for too long, and collect. Raises: as collect."""
-    if plan.untagged_seconds:
-        removed = remove_untagged(registry, storage_now(registry.backend) - plan.untagged_seconds)
-        log.info("%d untagged manifests deleted", removed)
-    report = collect(registry, plan.limits)
-    log.info(
-        "garbage collected in %.1f s: %d manifests, %d contents to the trash, %d purged (%d MiB)",
-        report.seconds,
-        report.manifests,
-        len(report.condemned),
-        len(report.purged),
-        sum(report.purged.values()) >> 20,
-    )
-    return report
+    def stop(self) -> None:
+        """Begin no further run."""
+        self._stopped.set()
 
+    def _loop(self) -> None:
+        pause = min(LOOK_SECONDS, self._interval)
+        wait = pause * random.random()  # noqa: S311  # not all servers at once
+        while not self._stopped.wait(wait):
+            wait = pause
+            try:
+                self.look()
+            except (StorageError, OSError) as exc:
+                log.warning("garbage is not collected now: %s", exc)
 
-def start(registry: Registry, state: Path, plan: Plan) -> threading.Thread | None:
-    """Collect in the background, as planned. Call it after the fork."""
-    if not plan.interval_seconds:
-        return None
-    thread = threading.Thread(target=_run, args=(registry, state, plan), name="gc", daemon=True)
-    thread.start()
-    return thread
-
-
-def _run(registry: Registry, state: Path, plan: Plan) -> None:
-    pause = min(LOOK_SECONDS, plan.interval_seconds)
-    lease = Lease(registry.backend)
-    time.sleep(pause * random.random())  # noqa: S311  # not all servers at once
-    while True:
+    def look(self) -> None:
+        """Collect if that is due, and nobody else does. Raises: StorageError, OSError."""
         try:
-            with only_process(state / "gc.lock"):
-                if _is_due(registry, plan) and lease.take():
-                    run_once(registry, plan)
-                    lease.give_back()
+            with only_process(self._lock):
+                if self._is_due() and self._lease.take():
+                    self._run()
+                    self._lease.give_back()
         except BlockingIOError:
             log.debug("another process of this node collects")
-        except (StorageError, OSError) as exc:
-            log.warning("garbage is not collected now: %s", exc)
-        time.sleep(pause)
 
-
-def _is_due(registry: Registry, plan: Plan) -> bool:
-    """Whether the last run, of any server, is long enough ago. Raises: Unavailable."""
-    try:
-        last = registry.backend.stat(census.KEY).modified
-    except NotFound:
-        return True
-    return storage_now(registry.backend) - last >= plan.interval_seconds
+    def _is_due(self) -> bool:
+        """Whether the last run, of any server, is long enough ago. Raises: Unavailable."""
+        try:
+            last = self._backend.stat(census.KEY).modified
+        except NotFound:
+            return True
+        return storage_now(self._backend) - last >= self._interval
 
 
 @contextmanager
