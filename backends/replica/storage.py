@@ -88,6 +88,7 @@ class ReplicaSet:
 
     def copy(self, source: str, target: str) -> None:
         """See Copies.copy: by each member as it can. One that lacks the source gets it as well."""
+        validate_key(target)
         seconds = WRITE_SECONDS + self.stat(source).size / SYNC_BYTES_PER_SECOND
         self._link(source, target, lambda backend: restore(backend, source, target), seconds)
 
