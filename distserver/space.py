@@ -12,6 +12,7 @@ from backends import Backend, within
 from backends.base import KnowsPlace
 from backends.errors import Unavailable
 from distserver.config import Config, to_environ
+from distserver.oci.digests import Digest
 from distserver.registry import Registry
 from distserver.registry.gc import Limits, Report, collect
 from distserver.registry.gc.untagged import remove_untagged
@@ -37,24 +38,30 @@ def collect_as_configured(config: Config, registry: Registry) -> Report:
     return collect(registry, limits_of(config, registry.backend))
 
 
-def collect_in_child(config: Config) -> None:
+def collect_in_child(config: Config, only: frozenset[Digest] | None = None) -> None:
     """Collect by a process of its own: pulls do not wait for it, and its memory is given back.
 
+        only  as for collect
     Raises: Unavailable (it failed, and has said why on standard error).
     Blocks on: the run, six hours at most.
     """
     if is_synced(config):
         return
-    command = [sys.executable, "-m", "distserver", "gc"]
-    environ = {**os.environ, **to_environ(config)}
-    with subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL) as child:  # noqa: S603
+    command = [sys.executable, "-m", "distserver", "gc-only" if only else "gc"]
+    told = "".join(f"{digest}\n" for digest in only or ()).encode()
+    with subprocess.Popen(  # noqa: S603
+        command,
+        env={**os.environ, **to_environ(config)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    ) as child:
         os.setpriority(os.PRIO_PROCESS, child.pid, LOWEST)
         try:
-            code = child.wait(RUN_SECONDS)
+            child.communicate(told, RUN_SECONDS)
         except subprocess.TimeoutExpired:
             child.kill()
             raise Unavailable(f"the collector was not through in {RUN_SECONDS:.0f} s") from None
-    if code:
+    if child.returncode:
         raise Unavailable("the collector failed")
 
 

@@ -49,6 +49,7 @@ for command in (
     inspect.rm,
     inspect.verify,
     gc.gc,
+    gc.gc_only,
     bundle.load,
     save.save,
     image.image,

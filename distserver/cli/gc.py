@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
 
 import click
@@ -13,7 +14,7 @@ from distserver.config import Config, Loaded
 from distserver.oci.digests import Digest
 from distserver.registry import Registry
 from distserver.registry.freeze import frozen
-from distserver.registry.gc import Report
+from distserver.registry.gc import Report, collect
 from distserver.registry.gc.census import Census
 from distserver.registry.gc.collector import survey
 from distserver.registry.gc.explain import explain
@@ -68,6 +69,15 @@ def gc(
     if forget:
         Runs(registry.backend).end(forget)
     _collect(loaded.config, registry, freeze)
+
+
+@click.command("gc-only", hidden=True)
+@configured()
+def gc_only(loaded: Loaded) -> None:
+    """For servers that evict: collect at once, and only the digests of standard input."""
+    registry = app.open_registry(loaded.config)
+    only = frozenset(map(Digest.parse, sys.stdin.read().split()))
+    collect(registry, limits_of(loaded.config, registry.backend), only)
 
 
 def _collect(config: Config, registry: Registry, freeze: bool) -> None:
