@@ -133,7 +133,7 @@ class Content:
             try:
                 return call(key)
             except NotFound:
-                restored = self._trash.restore(digest)
+                restored |= self._trash.restore(digest)
         try:
             return call(key)
         except NotFound as exc:

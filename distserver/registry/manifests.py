@@ -257,19 +257,21 @@ class Manifests:
     ) -> bool:
         prefix, began = layout.manifest_records(name, digest), time.monotonic()
         data = json.dumps({"mediaType": manifest.media_type}).encode()
-        settled = self._records.settled(prefix, data, self._named(name, tags, digest))
-        record = settled or self._records.add(prefix, data)
+        named = self._named(name, tags, digest)
+        counted_on = named and self._records.named(prefix, data, named)
+        record = named if named and counted_on else self._records.add(prefix, data)
         # Looked at again: the collector may have taken what was unreferenced until now.
         self._content.put_small(digest, body)
         try:
             self._require_references(name, manifest)
         except ManifestBlobUnknown:
-            # Another writer's record is not ours to take back, nor an old one that others rely on.
-            if not settled and time.monotonic() - began < LEASE_SECONDS:
+            if not counted_on:  # another push counts on what a tag names
                 self._records.retract(prefix, record)
             raise
         for tag in tags:
             self._tags.put(name, tag, digest, record)
+        if time.monotonic() - began >= LEASE_SECONDS:
+            raise Unavailable("this push slept for so long that what it rests on may be removed")
         return record in self._records.read(prefix).live
 
     def _named(self, name: str, tags: Sequence[Tag], digest: Digest) -> str | None:

@@ -87,20 +87,16 @@ class RecordStore:
         put(self._backend, prefix + nonce, data)
         return nonce
 
-    def settled(self, prefix: str, data: bytes, named: str | None) -> str | None:
-        """Return a live record with this data that nobody will retract; None if there is none.
+    def named(self, prefix: str, data: bytes, nonce: str) -> bool:
+        """Whether a push may count on a record that a tag names: it is live, young, and says this.
 
-            named  a record that is known to be such a one, as a tag names it
-        Whoever wrote one retracts it within LEASE_SECONDS, or never. Raises: Unavailable.
+        Whoever wrote one that no tag names may still retract it, and what removes untagged
+        manifests may be about to remove an old one. Raises: Unavailable.
         """
-        now = time.time()
-        for nonce in self.read(prefix, settle=True).live:
-            entry = self._backend.stat(prefix + nonce)
-            if entry.size == len(data) and (
-                nonce == named or now - entry.modified >= LEASE_SECONDS
-            ):
-                return nonce
-        return None
+        if nonce not in self.read(prefix, settle=True).live:
+            return False
+        entry = self._backend.stat(prefix + nonce)
+        return entry.size == len(data) and 0 <= time.time() - entry.modified < LEASE_SECONDS
 
     def ensure(self, prefix: str, data: bytes = b"") -> str:
         """Return the nonce of a live record younger than LEASE_SECONDS, written now if none is.

@@ -150,7 +150,10 @@ def _purge(registry: Registry, seen: Mark, due: list[Trashed], report: Report, n
     Of what is needed, those of other runs go if it is in its place without our help: who looks for
     it finds it there, or saw it in the trash before.
     """
-    safe = {digest: _is_in_place(registry, digest) for digest in _needed(seen, due)}
+    safe = {
+        digest: digest not in report.restored and _is_in_place(registry, digest)
+        for digest in _needed(seen, due)
+    }
     for entry in due:
         if not safe.get(entry.digest, True) or (entry.digest in safe and entry.run == report.run):
             continue

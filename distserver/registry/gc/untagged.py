@@ -28,7 +28,8 @@ def remove_untagged(registry: Registry, before: float) -> int:
         live = {d: r for d, r in records_of(registry, name, Census()) if r.live}
         for digest in _unkept(registry, name, live):
             if _is_old(registry, name, digest, live[digest], before):
-                registry.manifests.delete(name, digest)
+                for nonce in live[digest].live:  # no other: a push may write one just now
+                    registry.records.retract(layout.manifest_records(name, digest), nonce)
                 removed += 1
     return removed
 
