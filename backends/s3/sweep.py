@@ -49,14 +49,11 @@ class Sweep:
     def is_named(self, pointer: Pointer, besides: str) -> bool:
         """Whether an entry names that data, besides one, by the name of its object.
 
-        Raises: Unavailable. Blocks on: three listings of all objects, a request for each 1,000.
+        Raises: Unavailable. Blocks on: a listing of all objects, a request for each 1,000.
         """
-        wanted = _mark_of_content(pointer.encode())
-        if any(_mark_of_etag(one) == wanted and one.name != besides for one in self._pointers()):
-            return True
-        known = Marks(_mark_of(data_id, one) for data_id, one in self._data())
-        others = (one.name for one in self._unclear(known) if one.name != besides)
-        return any(pointer.data_id in self._named_by(name) for name in others)
+        others = Marks(_mark_of(id_, one) for id_, one in self._data() if id_ != pointer.data_id)
+        unclear = (one.name for one in self._unclear(others) if one.name != besides)
+        return any(pointer.data_id in self._named_by(name) for name in unclear)
 
     def _abort_uploads(self, prefix: str, age: float) -> int:
         """MinIO lists none (it drops them by itself after 24 h) and refuses a prefix `….`."""
@@ -110,7 +107,7 @@ class Sweep:
         return unnamed
 
     def _unclear(self, known: Marks) -> Iterator[Listed]:
-        """Entries whose ETag does not tell which data they name: these have to be read."""
+        """Entries whose ETag does not tell that they name one of these: they have to be read."""
         return (one for one in self._pointers() if _mark_of_etag(one) not in known)
 
     def _named_by(self, name: str) -> set[str]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from backends import Backend, guarded, put, read_all
+from backends import Backend, Memory, guarded, put, read_all
 from backends.errors import InvalidKey, NotFound
 from tests.backends.conftest import BACKENDS, Reopen
 from tests.counts import count
@@ -155,3 +155,50 @@ def test_of_several_who_move_an_entry_one_does(moving: Any, reopen: Reopen, hast
             (key,) = moving.keys("t/")
             assert (done.count(True), key) == (1, f"t/{done.index(True)}")
             moving.delete(key)
+
+
+class Seen(dict[str, Any]):
+    """Entries of a Memory; lets a test look at them after each change."""
+
+    look: Callable[[], object]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, value)
+        self.look()
+
+    def pop(self, *args: Any) -> Any:
+        found = super().pop(*args)
+        self.look()
+        return found
+
+
+@pytest.fixture
+def seen() -> tuple[Memory, Seen]:
+    """A storage with one entry, and its entries."""
+    memory = Memory()
+    put(memory, "source", b"bytes")
+    memory._entries = entries = Seen(memory._entries)
+    return memory, entries
+
+
+def test_in_memory_one_of_both_names_is_there_at_each_moment(seen: tuple[Memory, Seen]) -> None:
+    memory, entries = seen
+    moments: list[list[str]] = []
+    entries.look = lambda: moments.append(sorted(entries))
+    memory.move("source", "target")
+    assert moments == [["source", "target"], ["target"]]
+
+
+def test_in_memory_what_is_written_during_a_move_stays(seen: tuple[Memory, Seen]) -> None:
+    memory, entries = seen
+    writer = threading.Thread(target=put, args=(memory, "source", b"again"))
+
+    def look() -> None:
+        if not writer.ident:
+            writer.start()
+            writer.join(0.2)  # it must not get there before the move is over
+
+    entries.look = look
+    memory.move("source", "target")
+    writer.join(WAIT_SECONDS)
+    assert (holds(memory, "source"), holds(memory, "target")) == (b"again", b"bytes")
