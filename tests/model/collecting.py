@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.model.storage import END, Collector, Mistake, Move, Setup, State, lowest, numbers, put
+from tests.model.storage import END, Collector, Mistake, Move, Setup, State, members, numbers, put
 
 MARKS = {"mark": "marks", "mark again": "marks again:"}
 
@@ -164,7 +164,7 @@ def _settle(setup: Setup, state: State, j: int, run: Collector) -> Iterator[Move
     if not run.listed[content]:
         yield f"has nothing of {content}", state.collector(j, _onward(setup, run))
     elif not run.marked >> content & 1:
-        yield f"may purge {content}", state.collector(j, run._replace(at="purge"))
+        yield from _purge(setup, state, j, run._replace(at="purge"))
     elif not state.live >> content & 1:
         yield f"finds no {content}", state.collector(j, run._replace(at="restore"))
     else:
@@ -183,30 +183,33 @@ def _purge_others(setup: Setup, j: int, run: Collector) -> Collector:
 def _restore(setup: Setup, state: State, j: int, run: Collector) -> Iterator[Move]:
     """Give one content its live name back; of what it is restored from, nothing is purged now."""
     content = run.item
-    source = lowest(run.listed[content])
-    rest = run.listed[content] & ~(1 << source)
-    if state.in_trash(content) >> source & 1:
-        purges = {Mistake.OWN_PURGED, Mistake.RESTORED_PURGED} & setup.mistakes
-        after = _purge_others(setup, j, run) if purges else _onward(setup, run)
-        restored = state._replace(live=state.live | 1 << content)
-        yield f"restores {content} from the trash of run {source}", restored.collector(j, after)
-    else:
-        after = run._replace(listed=put(run.listed, content, rest)) if rest else _onward(setup, run)
-        yield f"finds {content} gone from the trash of run {source}", state.collector(j, after)
+    for source in members(run.listed[content]):
+        if state.in_trash(content) >> source & 1:
+            purges = {Mistake.OWN_PURGED, Mistake.RESTORED_PURGED} & setup.mistakes
+            after = _purge_others(setup, j, run) if purges else _onward(setup, run)
+            restored = state._replace(live=state.live | 1 << content)
+            yield f"restores {content} from the trash of run {source}", restored.collector(j, after)
+        else:
+            after = _without(setup, run, source)
+            yield f"finds {content} gone from the trash of run {source}", state.collector(j, after)
 
 
 def _purge(setup: Setup, state: State, j: int, run: Collector) -> Iterator[Move]:
     """Delete one entry of the trash for ever."""
     content = run.item
-    source = lowest(run.listed[content])
-    rest = run.listed[content] & ~(1 << source)
-    after = run._replace(listed=put(run.listed, content, rest)) if rest else _onward(setup, run)
-    purged = state.collector(j, after)
-    entry = purged.collectors[source]
-    purged = purged.collector(source, entry._replace(trash=entry.trash & ~(1 << content)))
-    if Mistake.SHARED_DATA in setup.mistakes:
-        purged = purged._replace(live=purged.live & ~(1 << content))
-    yield f"purges {content} from the trash of run {source}", purged
+    for source in members(run.listed[content]):
+        purged = state.collector(j, _without(setup, run, source))
+        entry = purged.collectors[source]
+        purged = purged.collector(source, entry._replace(trash=entry.trash & ~(1 << content)))
+        if Mistake.SHARED_DATA in setup.mistakes:
+            purged = purged._replace(live=purged.live & ~(1 << content))
+        yield f"purges {content} from the trash of run {source}", purged
+
+
+def _without(setup: Setup, run: Collector, source: int) -> Collector:
+    """Have done with one of the entries that were listed, in any order."""
+    rest = run.listed[run.item] & ~(1 << source)
+    return run._replace(listed=put(run.listed, run.item, rest)) if rest else _onward(setup, run)
 
 
 def _onward(setup: Setup, run: Collector) -> Collector:

@@ -170,14 +170,14 @@ def put(values: tuple[T, ...], i: int, value: T) -> tuple[T, ...]:
     return (*values[:i], value, *values[i + 1 :])
 
 
+def members(mask: int) -> list[int]:
+    """Return the numbers of a set."""
+    return [n for n in range(mask.bit_length()) if mask >> n & 1]
+
+
 def numbers(mask: int) -> str:
     """Return the numbers of a set, for people."""
-    return ", ".join(str(n) for n in range(mask.bit_length()) if mask >> n & 1) or "none"
-
-
-def lowest(mask: int) -> int:
-    """Return the smallest number in a set that is not empty."""
-    return (mask & -mask).bit_length() - 1
+    return ", ".join(map(str, members(mask))) or "none"
 
 
 def look(
@@ -186,12 +186,12 @@ def look(
     """Do one step of a search: it goes on, or ends with "live", "trash" or "absent"."""
     done, runs = so_far
     if runs:
-        run = lowest(runs)
-        if state.in_trash(content) >> run & 1:
-            yield f"finds {content} in the trash of run {run}", "trash"
-        else:
-            rest = _go_on(setup, done, runs & runs - 1)
-            yield f"finds {content} gone from the trash of run {run}", rest
+        for run in members(runs):
+            if state.in_trash(content) >> run & 1:
+                yield f"finds {content} in the trash of run {run}", "trash"
+            else:
+                rest = _go_on(setup, done, runs & ~(1 << run))
+                yield f"finds {content} gone from the trash of run {run}", rest
     elif done % 2:
         runs = state.in_trash(content)
         yield f"lists the trash of {content}: {numbers(runs)}", _go_on(setup, done + 1, runs)
