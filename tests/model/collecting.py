@@ -83,8 +83,7 @@ def _condemned(setup: Setup, run: Collector) -> Collector:
     """Go on to the next content, or to what follows the last."""
     if run.item + 1 < len(contents(setup)):
         return run._replace(at="condemn", item=run.item + 1)
-    after = _after_marker(setup) if setup.atomic else "marker"
-    return run._replace(at=after, item=0, marked=0)
+    return run._replace(at="marker", item=0, marked=0)
 
 
 def _gone(setup: Setup, state: State, content: int) -> State:
@@ -102,19 +101,15 @@ def _name(setup: Setup, j: int) -> int:
     return 0 if Mistake.ONE_TRASH_NAME in setup.mistakes else j
 
 
-def _after_marker(setup: Setup) -> str:
-    return "mark again" if Mistake.LATE_LIST in setup.mistakes else "list"
-
-
 def _marker(setup: Setup, state: State, j: int, run: Collector) -> Iterator[Move]:
     """Say that nothing of this run will be deleted any more: others may purge its trash."""
-    after = run._replace(at=_after_marker(setup), moved=True)
-    yield "writes its marker", state.collector(j, after)
+    after = "mark again" if Mistake.LATE_LIST in setup.mistakes else "list"
+    yield "writes its marker", state.collector(j, run._replace(at=after, moved=True))
 
 
 def _list(setup: Setup, state: State, j: int, run: Collector) -> Iterator[Move]:
     """List the trash: only what is listed now can be purged."""
-    early = setup.atomic or Mistake.ADOPTED_EARLY in setup.mistakes
+    early = Mistake.ADOPTED_EARLY in setup.mistakes
     runs = sum(1 << k for k, other in enumerate(state.collectors) if early or other.moved)
     listed = tuple(state.in_trash(content) & runs for content in contents(setup))
     names = "; ".join(f"of {content}: {numbers(found)}" for content, found in enumerate(listed))

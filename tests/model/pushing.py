@@ -55,6 +55,8 @@ def _record(setup: Setup, state: State, i: int, writer: Writer) -> Iterator[Move
 def _may_count_on(setup: Setup, other: Writer) -> bool:
     if other.pulled:
         return Mistake.PULLED_COUNTS in setup.mistakes
+    if other.at == END and Mistake.OLD_COUNTS in setup.mistakes:
+        return True
     return setup.shares or Mistake.SHARED_RECORD in setup.mistakes
 
 
@@ -94,9 +96,8 @@ def _tag(setup: Setup, state: State, i: int, writer: Writer) -> Iterator[Move]:
 
 
 def _confirm(setup: Setup, state: State, i: int, writer: Writer) -> Iterator[Move]:
-    """Look at the record once more; it may have been removed, or be about to."""
-    record = state.writers[i if writer.uses < 0 else writer.uses].record
-    if record in ("young", "live"):
+    """Look at the record once more: it may have been removed."""
+    if state.writers[i if writer.uses < 0 else writer.uses].seen:
         yield "is acknowledged", state.writer(i, writer._replace(at=END, acked=True))
     else:
         yield "finds its record removed", state.writer(i, writer._replace(at=END))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.model.storage import END, Mistake, Move, Remover, Setup, State, Writer, numbers, put
+from tests.model.storage import END, Mistake, Move, Remover, Setup, State, numbers, put
 
 
 def remover_steps(setup: Setup, state: State, k: int) -> Iterator[Move]:
@@ -16,42 +16,24 @@ def remover_steps(setup: Setup, state: State, k: int) -> Iterator[Move]:
             yield f"remover {k} {name}", after
 
 
-def _untagged(state: State, among: int = -1) -> int:
-    """Return the writers whose records no tag names."""
-    found = (w.seen and not w.tagged for w in state.writers)
-    return sum(1 << i for i, untagged in enumerate(found) if untagged) & among
-
-
 def _list_untagged(setup: Setup, state: State, k: int, remover: Remover) -> Iterator[Move]:
-    sees = _untagged(state)
-    if sees:
-        at = "remove" if Mistake.UNTAGGED_AT_ONCE in setup.mistakes else "announce"
-        yield (
-            f"sees untagged records of writers {numbers(sees)}",
-            _put(state, k, Remover("untagged", at, sees)),
-        )
-
-
-def _announce(setup: Setup, state: State, k: int, remover: Remover) -> Iterator[Move]:
-    """Announce it, so that a push that tags later does not count on the record."""
-    after = _put(state, k, remover._replace(at="look again"))
-    yield "announces their removal", _records(after, remover.sees, "doomed")
-
-
-def _look_again(setup: Setup, state: State, k: int, remover: Remover) -> Iterator[Move]:
-    """What was tagged meanwhile stays."""
-    still = _untagged(state, remover.sees)
-    after = _records(state, remover.sees & ~still, "live")
-    after = _put(after, k, remover._replace(at="remove", sees=still))
-    yield f"sees still untagged: {numbers(still)}", after
+    """See old records that no tag names: a push that takes so long is never acknowledged."""
+    young = Mistake.UNTAGGED_AT_ONCE in setup.mistakes
+    found = (w.seen and not w.tagged and (young or w.at == END) for w in state.writers)
+    if sees := sum(1 << i for i, untagged in enumerate(found) if untagged):
+        after = _put(state, k, Remover("untagged", "remove", sees))
+        yield f"sees untagged records of writers {numbers(sees)}", after
 
 
 def _remove(setup: Setup, state: State, k: int, remover: Remover) -> Iterator[Move]:
-    after = _put(state, k, Remover(remover.kind, END))
-    yield (
-        f"removes the records of writers {numbers(remover.sees)}",
-        _records(after, remover.sees, "gone"),
+    """Remove the records that were seen, and no others of the same manifest."""
+    sees = -1 if Mistake.UNSEEN_REMOVED in setup.mistakes else remover.sees
+    writers = tuple(
+        writer._replace(record="gone") if sees >> i & 1 and writer.seen else writer
+        for i, writer in enumerate(state.writers)
     )
+    after = _put(state._replace(writers=writers), k, Remover(remover.kind, END))
+    yield f"removes records of writers {numbers(remover.sees)}", after
 
 
 def _list_pulled(setup: Setup, state: State, k: int, remover: Remover) -> Iterator[Move]:
@@ -73,23 +55,9 @@ def _blobs(setup: Setup, state: State, k: int, remover: Remover) -> Iterator[Mov
     yield "deletes the blobs", _put(after, k, remover._replace(at="remove"))
 
 
-def _records(state: State, which: int, record: str) -> State:
-    """Mark records; one that its writer took back stays gone."""
-
-    def changed(i: int, writer: Writer) -> Writer:
-        return writer._replace(record=record) if which >> i & 1 and writer.seen else writer
-
-    return state._replace(writers=tuple(changed(i, w) for i, w in enumerate(state.writers)))
-
-
 def _put(state: State, k: int, remover: Remover) -> State:
     return state._replace(removers=put(state.removers, k, remover))
 
 
-UNTAGGED = {
-    "list": _list_untagged,
-    "announce": _announce,
-    "look again": _look_again,
-    "remove": _remove,
-}
+UNTAGGED = {"list": _list_untagged, "remove": _remove}
 EVICT = {"list": _list_pulled, "blobs": _blobs, "remove": _remove}

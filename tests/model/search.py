@@ -24,7 +24,12 @@ from tests.model.storage import (
 )
 
 A = TypeVar("A", Writer, Reader)
-NAMED = {Mistake.ONE_TRASH_NAME, Mistake.SHARED_RECORD, Mistake.PULLED_COUNTS}
+FIRST = {
+    "acknowledged": Writer(END, record="live", tagged=True, acked=True),
+    "untagged": Writer(END, record="live"),
+    "pulled": Writer(END, record="live", tagged=True, pulled=True),
+}
+NAMED = {Mistake.ONE_TRASH_NAME, Mistake.SHARED_RECORD, Mistake.PULLED_COUNTS, Mistake.OLD_COUNTS}
 
 
 def search(setup: Setup) -> Found:
@@ -55,8 +60,7 @@ def start(setup: Setup) -> State:
     """Return a storage with all contents, old and, but for an old manifest, in nobody's use."""
     writers = [Writer() for _ in setup.pushes]
     if setup.first:
-        pulled = setup.first == "pulled"
-        writers[0] = Writer(END, record="live", tagged=True, acked=not pulled, pulled=pulled)
+        writers[0] = FIRST[setup.first]
     return State(
         (1 << len(contents(setup))) - 1,
         0,

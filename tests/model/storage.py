@@ -13,8 +13,8 @@ from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 END = "end"
-LOOKS = 4
-"""Live names, trash, and both once more: only then is content absent."""
+LOOKS = 5
+"""Place, trash, place, trash, place: only then is content absent."""
 
 
 class Mistake(StrEnum):
@@ -36,7 +36,9 @@ class Mistake(StrEnum):
     SHORT_WAIT = "a wait once as long as listings and lookups are late"
     NO_CENSUS = "a listing that omits a known record is believed"
     BLOBS_FIRST = "blobs are evicted before the manifest"
-    UNTAGGED_AT_ONCE = "an untagged manifest is removed without announcing it first"
+    UNTAGGED_AT_ONCE = "an untagged manifest is removed though its push may be under way"
+    UNSEEN_REMOVED = "a removal takes records along that it did not see"
+    OLD_COUNTS = "a push counts on an old record, which may be about to be removed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Setup:
                 as it is not told apart when something is gone twice
     shares      pushes count on young records of others, and never take one back
     lies        a listing may omit the record of the first writer, which the census knows
-    first       "acknowledged" or "pulled": the first writer was done long ago
+    first       "acknowledged", "untagged" or "pulled": the first writer was done long ago
     removers    "untagged" and "evict"
     mistakes    what is done wrong
     """
@@ -82,7 +84,7 @@ FIRST_LOOK = Look()
 class Writer(NamedTuple):
     """A push; uses: the writer whose record it counts on, -1 = its own.
 
-    record  "" = none, "young", "live", "doomed" (announced as about to be removed), "gone"
+    record  "" = none, "young" (listings may miss it), "live", "gone"
     """
 
     at: str = "begin"
@@ -97,7 +99,7 @@ class Writer(NamedTuple):
     @property
     def seen(self) -> bool:
         """Whether its record is there."""
-        return self.record in ("young", "live", "doomed")
+        return self.record in ("young", "live")
 
 
 class Collector(NamedTuple):
