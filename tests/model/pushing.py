@@ -97,7 +97,7 @@ def _tag(setup: Setup, state: State, i: int, writer: Writer) -> Iterator[Move]:
 
 def _confirm(setup: Setup, state: State, i: int, writer: Writer) -> Iterator[Move]:
     """Look at the record once more: it may have been removed."""
-    if state.writers[i if writer.uses < 0 else writer.uses].seen:
+    if state.record_of(i).seen:
         yield "is acknowledged", state.writer(i, writer._replace(at=END, acked=True))
     else:
         yield "finds its record removed", state.writer(i, writer._replace(at=END))

@@ -17,12 +17,18 @@ def remover_steps(setup: Setup, state: State, k: int) -> Iterator[Move]:
 
 
 def _list_untagged(setup: Setup, state: State, k: int, remover: Remover) -> Iterator[Move]:
-    """See old records that no tag names: a push that takes so long is never acknowledged."""
-    young = Mistake.UNTAGGED_AT_ONCE in setup.mistakes
-    found = (w.seen and not w.tagged and (young or w.at == END) for w in state.writers)
-    if sees := sum(1 << i for i, untagged in enumerate(found) if untagged):
-        after = _put(state, k, Remover("untagged", "remove", sees))
-        yield f"sees untagged records of writers {numbers(sees)}", after
+    """See that no tag names the manifest, and that all records are older than any push takes."""
+    writers = [(i, writer) for i, writer in enumerate(state.writers) if writer.seen]
+    young = any(writer.at != END for _, writer in writers)
+    if _is_tagged(state) or young and Mistake.UNTAGGED_AT_ONCE not in setup.mistakes:
+        return
+    sees = sum(1 << i for i, _ in writers)
+    after = _put(state, k, Remover("untagged", "remove", sees))
+    yield f"sees untagged records of writers {numbers(sees)}", after
+
+
+def _is_tagged(state: State) -> bool:
+    return any(writer.tagged and state.record_of(i).seen for i, writer in enumerate(state.writers))
 
 
 def _remove(setup: Setup, state: State, k: int, remover: Remover) -> Iterator[Move]:

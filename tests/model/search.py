@@ -74,7 +74,7 @@ def start(setup: Setup) -> State:
 def _wrong(setup: Setup, state: State) -> str:
     for i, writer in enumerate(state.writers):
         if writer.acked:
-            if not state.writers[i if writer.uses < 0 else writer.uses].seen:
+            if not state.record_of(i).seen:
                 return f"writer {i} was acknowledged, and the record is gone"
             if any(map(state.lost, setup.pushes[i])):
                 return f"writer {i} was acknowledged, and content is gone"

@@ -153,6 +153,11 @@ class State(NamedTuple):
     def collector(self, i: int, collector: Collector) -> State:
         return self._replace(collectors=put(self.collectors, i, collector))
 
+    def record_of(self, i: int) -> Writer:
+        """Return the writer on whose record a writer counts."""
+        uses = self.writers[i].uses
+        return self.writers[i if uses < 0 else uses]
+
     def in_trash(self, content: int) -> int:
         """Return the runs whose trash has the content."""
         runs = 0
