@@ -13,6 +13,14 @@ def put(backend: Backend, key: str, data: bytes) -> None:
         writer.commit(key)
 
 
+def erase(backend: Backend, key: str) -> None:
+    """Make the key absent, and free its bytes now where deleting would only do so later.
+
+    Absent before is success. Raises: Unavailable, InvalidKey.
+    """
+    backend.delete(key)
+
+
 def settle(backend: Backend, key: str) -> None:
     """Let an acknowledgement rest on an entry that was found, not written. Raises: see Settles."""
     if isinstance(backend, Settles):

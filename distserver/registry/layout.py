@@ -10,6 +10,9 @@
     repositories/<name>/_uploads/<session>/<piece>         one a PATCH body, see uploads.Piece
     catalog/<name>/_name                                   the repository exists, a hint
     hints/damaged/<alg>-<hex>                              that copy was found damaged
+    deny/<alg>-<hex>                                       purged for ever, see denied
+    trash/<alg>/<2 hex>/<hex>-<run>                        content that was taken out of blobs/
+    trash/damaged/<alg>-<hex>-<nonce>                      a damaged copy that was replaced
 
 Names of repositories have no component that begins with "_", so no key is a parent of another.
 Pure: no I/O.
@@ -20,11 +23,13 @@ from __future__ import annotations
 import re
 
 from distserver.oci.digests import Digest
+from distserver.oci.errors import DigestInvalid
 from distserver.oci.names import Tag
 
 REPOSITORIES = "repositories/"
 CATALOG = "catalog/"
 DAMAGED = "hints/damaged/"
+DENY = "deny/"
 OPEN = "_open"
 
 
@@ -91,6 +96,27 @@ def catalog(name: str) -> str:
 def damaged(digest: Digest) -> str:
     """Key of the mark that the stored copy was found damaged."""
     return f"{DAMAGED}{digest.algorithm}-{digest.hex}"
+
+
+def denied(digest: Digest) -> str:
+    """Key of the entry that denies content for ever."""
+    return f"{DENY}{digest.algorithm}-{digest.hex}"
+
+
+def denied_digest(key: str) -> Digest | None:
+    """Undo denied; None for what is no entry of ours."""
+    try:
+        return Digest.parse(key.removeprefix(DENY).replace("-", ":", 1))
+    except DigestInvalid:
+        return None
+
+
+def in_trash(digest: Digest) -> tuple[str, str]:
+    """What the keys of copies begin with that were taken out of blobs/."""
+    return (
+        f"trash/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}-",
+        f"trash/damaged/{digest.algorithm}-{digest.hex}-",
+    )
 
 
 def repository_of(key: str) -> str:

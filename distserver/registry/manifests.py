@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -21,6 +21,7 @@ from distserver.oci.errors import (
     ManifestInvalid,
     ManifestUnknown,
     NotArrived,
+    Purged,
 )
 from distserver.oci.manifests import MAX_MANIFEST_BYTES, Manifest, parse_manifest
 from distserver.oci.names import Tag
@@ -82,10 +83,12 @@ class Manifests:
             cache_bytes, lambda stored: len(stored.data) + 512
         )
         self._arrivals = Arrivals(blobs)
+        content.denied.listen(self._forget)
 
     def get(self, name: str, reference: Reference) -> StoredManifest:
         """Return a manifest by tag or digest, if all that a pull of it needs has arrived.
 
+        A tag whose newest version was purged is not unknown, but purged.
         By digest one whose content has not is unknown, so that a push brings it; a tag names the
         version before it until then. Raises: ManifestUnknown, NotArrived, Unavailable, Corrupt.
         """
@@ -130,6 +133,7 @@ class Manifests:
         digest = Digest.of(body, reference.algorithm if reference else "sha256")
         if reference not in (None, digest):
             raise DigestInvalid(f"the manifest has the digest {digest}, not {reference}")
+        self._content.denied.require(digest)
         self._require_references(name, manifest)
         self._content.put_small(digest, body)
         self._settle(digest, manifest)
@@ -150,7 +154,12 @@ class Manifests:
             raise ManifestUnknown(detail={"digest": str(digest)})
 
     def _by_tag(self, name: str, tag: Tag, arrived: Arrived | None = None) -> StoredManifest:
-        current = self._tags.resolve(name, tag, arrived)
+        try:
+            current = self._tags.resolve(name, tag, arrived)
+        except ManifestUnknown:
+            for digest in self._tags.newest(name, tag):
+                self._content.denied.require(digest)
+            raise
         stored = self._by_record(name, current.digest, current.record)
         return replace(stored, warning=NOT_ARRIVED) if current.stale else stored
 
@@ -167,16 +176,18 @@ class Manifests:
     def _member(self, name: str, digest: Digest) -> StoredManifest | None:
         try:
             return self._by_digest(name, digest)
-        except ManifestUnknown:
+        except (ManifestUnknown, Purged):
             return None
 
     def _by_digest(self, name: str, digest: Digest) -> StoredManifest:
+        self._content.denied.require(digest)
         live = self._records.read(layout.manifest_records(name, digest)).live
         if not live:
             raise ManifestUnknown(detail={"digest": str(digest)})
         return self._by_record(name, digest, live[0])
 
     def _by_record(self, name: str, digest: Digest, record: str) -> StoredManifest:
+        self._content.denied.require(digest)
         key = layout.manifest_records(name, digest) + record
         with self._lock:
             stored = self._cache.get(key)
@@ -186,6 +197,12 @@ class Manifests:
                 if len(stored.data) + 512 <= self._cache.maxsize:
                     self._cache[key] = stored
         return stored
+
+    def _forget(self, digests: Collection[Digest]) -> None:
+        """Keep no purged manifest in memory."""
+        with self._lock:
+            for key in [k for k, stored in self._cache.items() if stored.digest in digests]:
+                del self._cache[key]
 
     def _load(self, key: str, digest: Digest) -> StoredManifest:
         try:
