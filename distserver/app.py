@@ -20,6 +20,8 @@ from distserver.api.health import Probe
 from distserver.api.recent import Recent
 from distserver.config import DEFAULT_STORAGE, Config, is_loopback, load
 from distserver.metrics import Metrics, metrics_directory
+from distserver.oci.digests import Digest
+from distserver.proxy.fetching.room import Room
 from distserver.proxy.namespaces import Namespaces
 from distserver.proxy.registry import Proxied, proxied
 from distserver.proxy.status import Status
@@ -113,6 +115,12 @@ def open_registry(config: Config) -> Registry:
     content = Content(backend, denied=_denied(config, backend))
     registry = local_registry(backend, config.manifest_cache_bytes, content=content)
     return recalling(registry, _hot(config, backend))
+
+
+def forget_purged(config: Config, backend: Backend, digests: frozenset[Digest]) -> None:
+    """Remove what this node's state has of purged content. Raises: OSError."""
+    _hot(config, backend).forget(digests)
+    Room(Path(config.state) / "partial", 0, 0).forget(digests)
 
 
 def open_storage(config: Config, damaged: Callable[[str], None] = lambda _: None) -> Backend:

@@ -33,7 +33,6 @@ class HotContent(Content):
     ) -> None:
         super().__init__(backend, alarm, denied)
         self._tier = tier
-        self.denied.listen(self.forget)
 
     def open(self, digest: Digest, start: int = 0, stop: int | None = None) -> Reader:
         """See Content.open. A copy is proved once by each process; a wrong one is dropped."""

@@ -27,7 +27,7 @@ class Recall:
 
     def __init__(self, content: HotContent, facts: Facts) -> None:
         self.content, self._facts = content, facts
-        content.denied.listen(self._forget)
+        content.denied.listen(self.forget)
 
     def begin(self) -> None:
         """Make ready for serving: from here on removals leave marks."""
@@ -81,16 +81,19 @@ class Recall:
         fact = known[0]
         return StoredManifest(parsed, fact["type"], data, warning, fact["pulled"])
 
-    def sweep(self) -> int:
-        """Remove what is of no use any more; return how many files. Raises: OSError."""
-        return self.content.sweep() + self._facts.sweep()
-
-    def _forget(self, digests: Collection[Digest]) -> None:
-        """Forget what was purged. A disk that refuses is logged: no fact serves without bytes."""
+    def forget(self, digests: Collection[Digest]) -> None:
+        """Remove what is kept of purged content. A disk that refuses is logged: no copy, no fact of
+        it is used, and copies go with the next sweep.
+        """
+        self.content.forget(digests)
         try:
             self._facts.forget(digests)
         except OSError as exc:
             log.warning("facts of what was purged stay: %s", exc)
+
+    def sweep(self) -> int:
+        """Remove what is of no use any more; return how many files. Raises: OSError."""
+        return self.content.sweep() + self._facts.sweep()
 
     def _note(self, about: About, value: dict[str, object], asked: int) -> None:
         if self.content.is_distant():
