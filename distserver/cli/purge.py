@@ -37,11 +37,12 @@ def purge(
     listed: bool,
     allow: tuple[str, ...],
 ) -> None:
-    """Erase content for good: a layer, configuration or manifest with something secret in it.
+    """Erase content for good, on every server.
 
-    From now on no server of the storage serves it, takes it, or fetches it from an upstream; its
-    bytes are erased here, and wherever they come back from. What names it stays, and cannot be
-    pulled whole. Bytes cannot be got back: --allow only lets somebody push them again.
+    For a layer, configuration or manifest with something secret in it. From now on no server of the
+    storage serves it, takes it, or fetches it from an upstream; its bytes are erased, also where
+    they come back. Images that name it stay, and cannot be pulled whole. Nothing brings the bytes
+    back: --allow only lets somebody push them again.
 
     \b
     distserver purge --digest sha256:... --reason "key in the layer, ticket 4711"
