@@ -131,8 +131,10 @@ class DenyList:
     def _take(self, found: set[Digest]) -> bool:
         """Let what was found be known; return whether it is news."""
         before, self._known = self._known, frozenset(found)
+        for digest in (before or frozenset()) - self._known:
+            log.info("%s is allowed again", digest)
         if new := self._known - (before or frozenset()):
-            log.info("%d digests are denied from now on", len(new))
+            log.info("denied from now on: %s", ", ".join(sorted(map(str, new))))
             for listener in self._listeners:
                 listener(new)
         return before != self._known

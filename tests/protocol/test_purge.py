@@ -25,7 +25,7 @@ from tests.protocol.images import (
     sha256,
 )
 
-LAYER = b"a key that nobody should have seen" * 40_000
+LAYER = b"a key that nobody should have seen" * 1000
 FRESH_SECONDS = 2.0
 
 

@@ -48,6 +48,12 @@ def test_a_blob_is_neither_asked_for_nor_kept(w: World) -> None:
     assert digest(LAYER)[7:] not in stored(w)
 
 
+def test_a_blob_that_no_manifest_named_here_is_not_asked_for_either(w: World) -> None:
+    deny(w, LAYER)
+    assert w.get(BLOB)[0] == 403
+    assert w.upstream.asked == []
+
+
 def test_a_manifest_is_not_kept_by_tag_nor_by_digest(w: World) -> None:
     manifest = w.manifests["v1"]
     deny(w, manifest)

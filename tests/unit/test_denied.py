@@ -172,6 +172,24 @@ def test_a_push_that_began_before_does_not_end(storage: Moody, clock: Later) -> 
     assert [key for key in storage.keys("") if not key.startswith(layout.DENY)] == []
 
 
+def test_a_body_that_may_not_come_is_not_read(storage: Moody) -> None:
+    deny(storage, LAYER)
+
+    def body() -> Iterator[bytes]:
+        raise AssertionError("it is read")
+        yield b""
+
+    with pytest.raises(Purged):
+        local_registry(storage).blobs.put("a/b", LAYER, body())
+
+
+def test_content_whose_digest_nobody_knew_is_not_kept(storage: Moody) -> None:
+    deny(storage, LAYER)
+    with pytest.raises(Purged):
+        local_registry(storage).content.add([SPILLED.layer])
+    assert [key for key in storage.keys("") if not key.startswith(layout.DENY)] == []
+
+
 @pytest.mark.parametrize("at", [None, ByteRange(0, len(SPILLED.layer))], ids=["stream", "chunk"])
 def test_a_session_does_not_keep_the_bytes_either(storage: Moody, at: ByteRange | None) -> None:
     deny(storage, LAYER)
@@ -202,6 +220,16 @@ def test_a_manifest_leaves_the_memory_and_its_tag_says_why(storage: Moody, clock
         registry.manifests.get("a/b", Tag("never"))
     pushed(registry, OTHER)
     assert registry.manifests.get("a/b", V1).data == OTHER.manifest
+
+
+def test_an_image_that_has_it_is_served_without_it(storage: Moody) -> None:
+    """Its client is told by the layer what is the matter."""
+    pushed(local_registry(storage))
+    deny(storage, LAYER)
+    registry = local_registry(storage)
+    assert registry.manifests.get("a/b", V1).data == SPILLED.manifest
+    with pytest.raises(Purged):
+        registry.blobs.find("a/b", LAYER)
 
 
 def test_an_index_is_served_for_its_other_members(storage: Moody, clock: Later) -> None:
