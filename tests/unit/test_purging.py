@@ -167,6 +167,22 @@ def test_a_member_that_was_away_loses_it_when_it_is_back(site: Site) -> None:
         assert layout.denied(LAYER) in set(Filesystem(root).keys(layout.DENY))
 
 
+def test_a_copy_that_only_a_member_has_that_is_away_goes_too(site: Site) -> None:
+    storage = site.open()
+    registry = pushed(local_registry(storage))
+    settled(storage, site)
+    keys = {layout.blob(LAYER), layout.chunks(LAYER)}
+    for root in site.roots[:2]:
+        for key in keys:
+            Filesystem(root).delete(key)
+    site.break_(2, "refused")
+    purge(registry, LAYER)
+    assert keys <= site.keys(2)
+    site.mend()
+    settled(storage, site)
+    assert not keys & site.keys(2)
+
+
 def test_a_repair_that_spreads_it_again_is_undone_and_brings_the_entry_too(site: Site) -> None:
     """A member whose hints were lost comes back with the bytes, and without the entry."""
     storage = site.open()
