@@ -18,16 +18,22 @@ from distserver.registry.denied import DenyList
 from distserver.registry.records import RecordStore
 
 log = logging.getLogger(__name__)
+LOOKS = 3
 
 
 def erase_content(backend: Backend, digest: Digest) -> None:
     """Erase the bytes of a digest, their chunk hashes and all copies in the trash.
 
-    Also what is not seen: a member of a set that is away is left a hint so.
+    Also what is not seen: a member of a set that is away is left a hint so. Looks again, since a
+    collector may have moved it meanwhile; what still escapes goes with the next sweep.
     Raises: Unavailable; the rest is there then.
     """
-    for key in {layout.blob(digest), layout.chunks(digest), *copies(backend, digest)}:
-        erase(backend, key)
+    found = {layout.blob(digest), layout.chunks(digest), *copies(backend, digest)}
+    for _ in range(LOOKS):
+        for key in found:
+            erase(backend, key)
+        if not (found := set(copies(backend, digest))):
+            return
 
 
 def copies(backend: Backend, digest: Digest) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import requests
 
@@ -12,7 +13,7 @@ from backends import Backend, open_backend, put
 from distserver.oci.digests import Digest
 from distserver.registry import layout
 from tests.figures import record
-from tests.live import places, storage_flags, wait_for
+from tests.live import Server, places, storage_flags, wait_for
 from tests.protocol.images import (
     EMPTY,
     INDEX,
@@ -114,3 +115,12 @@ def test_the_other_server_hears_of_it_within_seconds(both: list[Repository]) -> 
         "other servers stop within seconds",
         f"the last pull {seconds:.1f} s after it",
     )
+
+
+def test_a_server_erases_what_comes_back(start: Callable[..., Server]) -> None:
+    server = start(None, "--workers", "1", env={"DISTSERVER_UPLOAD_EXPIRY_SECONDS": "10"})
+    files, digest = open_backend(*places(server.storage)), Digest.of(LAYER)
+    put(files, layout.denied(digest), b"{}")
+    put(files, layout.blob(digest), LAYER)
+    wait_for(lambda: not list(files.keys("blobs/")), 30, "an end of the blob")
+    wait_for(lambda: "was purged and came back" in server.log, 10, "a word of it")
