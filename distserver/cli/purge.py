@@ -20,6 +20,7 @@ from distserver.registry.needing import images_with
 from distserver.registry.purging import erase_content, remove_records
 
 HEARD_SECONDS = FRESH_SECONDS + 1
+MAX_REASON = 1000
 
 
 @click.command()
@@ -70,7 +71,7 @@ def _deny(registry: Registry, wanted: frozenset[Digest], reason: str, yes: bool)
         click.confirm(f"Purge {len(wanted)} digests on every server, for good?", abort=True)
     who = f"{user_name(os.getuid())}@{socket.gethostname()}"
     for digest in wanted:
-        registry.content.denied.add(Denial(digest, time.time(), who, reason))
+        registry.content.denied.add(Denial(digest, time.time(), who, reason[:MAX_REASON]))
         click.echo(f"denied  {digest}")
     if yes:
         _show_images(registry, wanted)

@@ -153,7 +153,6 @@ class DenyList:
             return
         new = self._memo.with_name(f"{self._memo.name}.{os.getpid()}.new")
         try:
-            self._memo.parent.mkdir(parents=True, exist_ok=True)
             new.write_text("".join(f"{key}\n" for key in sorted(map(layout.denied, found))))
             new.replace(self._memo)
         except OSError as exc:

@@ -126,7 +126,7 @@ def test_a_listing_in_part_denies_what_it_showed(storage: Moody, clock: Later) -
 def test_a_process_that_begins_in_an_outage_knows_what_its_node_knew(
     storage: Moody, tmp_path: Path, clock: Later
 ) -> None:
-    memo = tmp_path / "state" / "denied"
+    memo = tmp_path / "denied"
     assert not DenyList(storage, memo).all()
     assert not memo.exists()
     deny(storage, LAYER)
