@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-
-from cachetools import LRUCache
 
 from backends import Backend, put, read_all, settle
 from backends.errors import Corrupt, NotFound, Unavailable
@@ -30,6 +27,7 @@ from distserver.registry import layout
 from distserver.registry.arrival import Arrivals
 from distserver.registry.blobs import Blobs
 from distserver.registry.content import Content
+from distserver.registry.manifest_memory import ManifestMemory
 from distserver.registry.manifest_record import MAX_RECORD_BYTES, field, type_of
 from distserver.registry.records import RecordStore
 from distserver.registry.tags import Arrived, Tags
@@ -77,13 +75,9 @@ class Manifests:
     ) -> None:
         self._backend, self._content, self._records = backend, content, records
         self._blobs, self._tags = blobs, tags
-        self._lock = threading.Lock()
-        # By record: the bytes behind one never change, so nothing here can be out of date.
-        self._cache: LRUCache[str, StoredManifest] = LRUCache(
-            cache_bytes, lambda stored: len(stored.data) + 512
-        )
+        self._memory = ManifestMemory(cache_bytes)
+        content.denied.listen(self._memory.forget)
         self._arrivals = Arrivals(blobs)
-        content.denied.listen(self._forget)
 
     def get(self, name: str, reference: Reference) -> StoredManifest:
         """Return a manifest by tag or digest, if all that a pull of it needs has arrived.
@@ -189,20 +183,11 @@ class Manifests:
     def _by_record(self, name: str, digest: Digest, record: str) -> StoredManifest:
         self._content.denied.require(digest)
         key = layout.manifest_records(name, digest) + record
-        with self._lock:
-            stored = self._cache.get(key)
+        stored = self._memory.get(key)
         if stored is None:
             stored = self._load(key, digest)
-            with self._lock:
-                if len(stored.data) + 512 <= self._cache.maxsize:
-                    self._cache[key] = stored
+            self._memory.keep(key, stored)
         return stored
-
-    def _forget(self, digests: Collection[Digest]) -> None:
-        """Keep no purged manifest in memory."""
-        with self._lock:
-            for key in [k for k, stored in self._cache.items() if stored.digest in digests]:
-                del self._cache[key]
 
     def _load(self, key: str, digest: Digest) -> StoredManifest:
         try:

@@ -206,13 +206,13 @@ def test_a_session_does_not_keep_the_bytes_either(storage: Moody, at: ByteRange 
 def test_a_manifest_leaves_the_memory_and_its_tag_says_why(storage: Moody, clock: Later) -> None:
     registry = pushed(local_registry(storage))
     assert registry.manifests.get("a/b", V1).digest == MANIFEST
-    assert registry.manifests._cache.currsize
+    assert registry.manifests._memory._kept.currsize
     deny(storage, MANIFEST)
     clock(60)
     for reference in (V1, MANIFEST):
         with pytest.raises(Purged):
             registry.manifests.get("a/b", reference)
-    assert not registry.manifests._cache.currsize
+    assert not registry.manifests._memory._kept.currsize
     registry.records.remove(layout.manifest_records("a/b", MANIFEST))
     for reference in (V1, MANIFEST):
         with pytest.raises(Purged):
