@@ -37,8 +37,9 @@ def stored(w: World) -> set[str]:
 
 def test_a_blob_is_neither_asked_for_nor_kept(w: World) -> None:
     deny(w, LAYER)
-    status, body, _ = w.get(TAG)
-    assert (status, body) == (200, w.manifests["v1"])
+    for _ in range(2):  # as it comes, and as it is held
+        status, body, _ = w.get(TAG)
+        assert (status, body) == (200, w.manifests["v1"])
     for method in ("GET", "HEAD"):
         assert w.get(BLOB, method)[0] == 403
     assert b"was purged here" in w.get(BLOB)[1]
@@ -46,6 +47,14 @@ def test_a_blob_is_neither_asked_for_nor_kept(w: World) -> None:
     assert not [asked.path for asked in w.upstream.asked if digest(LAYER) in asked.path]
     assert digest(CONFIG)[7:] in stored(w)
     assert digest(LAYER)[7:] not in stored(w)
+
+
+def test_the_rest_of_an_image_comes_all_the_same(w: World) -> None:
+    deny(w, CONFIG)
+    assert w.get(TAG)[0] == 200
+    w.complete()
+    assert digest(LAYER)[7:] in stored(w)
+    assert digest(CONFIG)[7:] not in stored(w)
 
 
 def test_a_blob_that_no_manifest_named_here_is_not_asked_for_either(w: World) -> None:
