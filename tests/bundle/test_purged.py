@@ -53,6 +53,8 @@ def test_a_layer_of_a_docker_archive(site: Site, tmp_path: Path) -> None:
 def test_save_says_that_it_is_not_whole(site: Site, tmp_path: Path) -> None:
     site.push("app", "1", A)
     digest = deny(site, A.layer)
-    assert digest in site.refused("save", "app:1", "-o", tmp_path / "out.tar")
+    assert f"{digest}: it was purged here" in site.refused(
+        "save", "app:1", "-o", tmp_path / "out.tar"
+    )
     assert "purged   app:1" in site.run("verify").stdout
     assert site.run("verify").exit_code == 0

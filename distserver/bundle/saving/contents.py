@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from backends.errors import Corrupt
 from distserver.bundle.loading.publishing import MANIFESTS, MAX_DEPTH
 from distserver.oci.digests import Digest
-from distserver.oci.errors import BlobUnknown, ManifestUnknown, Purged
+from distserver.oci.errors import BlobUnknown, ManifestUnknown
 from distserver.oci.manifests import Descriptor, Manifest, parse_manifest
 from distserver.oci.names import Tag, parse_tag
 from distserver.oci.references import fallback_tag
@@ -94,7 +94,7 @@ class Collector:
             return
         try:
             stored = self.registry.manifests.get(self.name, digest)
-        except (ManifestUnknown, Purged):
+        except ManifestUnknown:
             found.missing.append(str(digest))
             return
         manifest = parse_manifest(stored.data, stored.media_type)
@@ -111,7 +111,7 @@ class Collector:
     def _add_blob(self, found: Contents, part: Descriptor) -> None:
         try:
             found.blobs[part.digest] = self.registry.blobs.size(self.name, part.digest)
-        except (BlobUnknown, Corrupt, Purged):
+        except (BlobUnknown, Corrupt):
             if not part.foreign:
                 found.missing.append(str(part.digest))
 
