@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
+import pytest
 import requests
 
 from backends import Backend, open_backend, put
@@ -25,6 +26,8 @@ from tests.protocol.images import (
     index,
     sha256,
 )
+
+pytestmark = pytest.mark.files
 
 LAYER = b"a key that nobody should have seen" * 1000
 FRESH_SECONDS = 2.0

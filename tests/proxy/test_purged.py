@@ -37,9 +37,8 @@ def stored(w: World) -> set[str]:
 
 def test_a_blob_is_neither_asked_for_nor_kept(w: World) -> None:
     deny(w, LAYER)
-    for _ in range(2):  # as it comes, and as it is held
-        status, body, _ = w.get(TAG)
-        assert (status, body) == (200, w.manifests["v1"])
+    status, body, _ = w.get(TAG)
+    assert (status, body) == (200, w.manifests["v1"])
     for method in ("GET", "HEAD"):
         assert w.get(BLOB, method)[0] == 403
     assert b"was purged here" in w.get(BLOB)[1]
@@ -51,7 +50,7 @@ def test_a_blob_is_neither_asked_for_nor_kept(w: World) -> None:
 
 def test_the_rest_of_an_image_comes_all_the_same(w: World) -> None:
     deny(w, CONFIG)
-    assert w.get(TAG)[0] == 200
+    assert [w.get(TAG)[0] for _ in ("as it comes", "as it is held")] == [200, 200]
     w.complete()
     assert digest(LAYER)[7:] in stored(w)
     assert digest(CONFIG)[7:] not in stored(w)
