@@ -66,7 +66,8 @@ def verify(loaded: Loaded, as_json: bool) -> None:
     """Hash every stored byte; check that each image is whole.
 
     One line an image; damage is named by digest. Exit code 1 if anything is damaged or missing.
-    A pulled image whose parts have not all come is "partial", which is no damage.
+    A pulled image whose parts have not all come is "partial", one that lacks what was purged is
+    "purged": neither is damage.
     Pushing a damaged image again mends it. Safe beside running servers; reads everything, so it
     takes as long as the disk takes to read it all.
 
@@ -77,6 +78,8 @@ def verify(loaded: Loaded, as_json: bool) -> None:
     damaged: dict[Digest, str] = {}
     failed = 0
     for checked in _with_progress(registry):
+        if checked.purged:
+            click.echo(f"purged  {checked.key}: came back, and will be erased again", err=True)
         if checked.problem:
             failed += 1
             click.echo(f"damaged {checked.key}: {checked.problem}", err=True)
@@ -101,9 +104,10 @@ def _with_progress(registry: Registry) -> Iterator[verification.Checked]:
 def _image_line(image: verification.Image, as_json: bool) -> str:
     if as_json:
         row = {"image": image.name, "digest": str(image.digest), "problems": list(image.problems)}
-        return json.dumps({**row, "awaited": list(image.awaited)})
-    state = "DAMAGED" if image.problems else "partial" if image.awaited else "ok"
-    lines = [f"{state:8} {image.name}", *image.problems, *image.awaited]
+        return json.dumps({**row, "awaited": list(image.awaited), "purged": list(image.purged)})
+    state = "purged" if image.purged else "partial" if image.awaited else "ok"
+    state = "DAMAGED" if image.problems else state
+    lines = [f"{state:8} {image.name}", *image.problems, *image.awaited, *image.purged]
     return "\n         ".join(lines)
 
 

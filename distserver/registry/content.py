@@ -22,6 +22,7 @@ from distserver.oci.digests import Digest, new_hash
 from distserver.oci.errors import DigestInvalid
 from distserver.registry import layout, verified
 from distserver.registry.damaged import Damaged
+from distserver.registry.denied import DenyList
 from distserver.registry.hashes import fill
 from distserver.registry.trash import Trash
 from distserver.registry.verified import CHUNK_BYTES, ChunkVerifier, WholeVerifier
@@ -43,10 +44,16 @@ def no_alarm(digest: Digest) -> None:
 
 
 class Content:
-    """Entries named by their digest."""
+    """Entries named by their digest.
 
-    def __init__(self, backend: Backend, alarm: Alarm = no_alarm) -> None:
+    denied  what is neither served nor taken: each method that does so raises Purged
+    """
+
+    def __init__(
+        self, backend: Backend, alarm: Alarm = no_alarm, denied: DenyList | None = None
+    ) -> None:
         self._backend, self._alarm = backend, alarm
+        self.denied = denied or DenyList(backend)
         self._proves = isinstance(backend, Proves)
         self._damaged, self._trash = Damaged(backend), Trash(backend)
         self._intact: LRUCache[verified.Identity, bool] = LRUCache(maxsize=100_000)
@@ -57,6 +64,7 @@ class Content:
 
         Raises: NotFound, Unavailable, Corrupt (the copy was found damaged before).
         """
+        self.denied.require(digest)
         size = self._in_place(digest, self._backend.stat).size
         if self._damaged.has(digest):
             raise Corrupt(str(digest))
@@ -68,10 +76,12 @@ class Content:
         Replacing is what heals: a copy that rotted is gone once the same content was pushed again.
         Raises: DigestInvalid (nothing is stored), what the body raises, Full, Unavailable.
         """
+        self.denied.require(digest)
         with self._backend.create() as writer:
             hashes = fill(writer, body, digest.algorithm)
             if hashes.digest != digest:
                 raise DigestInvalid(f"the content has the digest {hashes.digest}, not {digest}")
+            self.denied.require(digest)  # again: the body may have taken hours
             writer.commit(layout.blob(digest))
         self.put_chunks(digest, hashes.chunks)
         self._damaged.replaced(digest)
@@ -84,6 +94,7 @@ class Content:
         """
         with self._backend.create() as writer:
             hashes = fill(writer, body, "sha256")
+            self.denied.require(hashes.digest)
             writer.commit(layout.blob(hashes.digest))
         self.put_chunks(hashes.digest, hashes.chunks)
         return hashes.digest
@@ -102,6 +113,7 @@ class Content:
         Without a copy where the storage lies on the file's own file system.
         Raises: DigestInvalid (the copy proved otherwise), OSError (reading), Full, Unavailable.
         """
+        self.denied.require(digest)
         self.put_chunks(digest, chunks)  # first: who reads what was just taken hashes a chunk only
         if isinstance(self._backend, Adopts):
             try:
@@ -119,6 +131,7 @@ class Content:
 
         Raises: NotFound (source), Full, Unavailable.
         """
+        self.denied.require(digest)
         self._backend.link(source, layout.blob(digest))
         self._damaged.replaced(digest)
 
@@ -154,6 +167,7 @@ class Content:
 
     def put_small(self, digest: Digest, data: bytes) -> None:
         """Store data unless an intact copy is there. Raises: Full, Unavailable."""
+        self.denied.require(digest)
         try:
             if read_all(self._backend, layout.blob(digest), len(data)) == data:
                 self.proved(digest)
@@ -164,6 +178,7 @@ class Content:
 
     def read(self, digest: Digest, limit: int) -> bytes:
         """Return all bytes, verified. Raises: NotFound, Unavailable, Corrupt (also: over limit)."""
+        self.denied.require(digest)
         with self._alarmed(digest):
             data = self._in_place(digest, lambda key: read_all(self._backend, key, limit))
         if Digest.of(data, digest.algorithm) != digest:
@@ -177,6 +192,7 @@ class Content:
         Raises: NotFound, RangeInvalid, Unavailable, Corrupt.
         Blocks on: opening, and reading the first chunk when the file was not verified before.
         """
+        self.denied.require(digest)
         with self._alarmed(digest):
             reader = self._opened(digest, start, stop)
         if self._is_proved(reader):

@@ -12,6 +12,8 @@
     hints/damaged/<alg>-<hex>                              that copy was found damaged
     trash/<alg>/<2 hex>/<hex>-<run>                        what a run of the collector took
     gc/<run>/begun, gc/<run>/moved, gc/census, gc/lease    the collector's own, see gc.runs
+    deny/<alg>-<hex>                                       purged for ever, see denied
+    trash/damaged/<alg>-<hex>-<nonce>                      a damaged copy that was replaced
 
 Names of repositories have no component that begins with "_", so no key is a parent of another.
 Pure: no I/O.
@@ -31,6 +33,7 @@ BLOBS = "blobs/"
 DAMAGED = "hints/damaged/"
 TRASH = "trash/"
 GC = "gc/"
+DENY = "deny/"
 OPEN = "_open"
 
 
@@ -117,6 +120,27 @@ def catalog(name: str) -> str:
 def damaged(digest: Digest) -> str:
     """Key of the mark that the stored copy was found damaged."""
     return f"{DAMAGED}{digest.algorithm}-{digest.hex}"
+
+
+def denied(digest: Digest) -> str:
+    """Key of the entry that denies content for ever."""
+    return f"{DENY}{digest.algorithm}-{digest.hex}"
+
+
+def denied_digest(key: str) -> Digest | None:
+    """Undo denied; None for what is no entry of ours."""
+    try:
+        return Digest.parse(key.removeprefix(DENY).replace("-", ":", 1))
+    except DigestInvalid:
+        return None
+
+
+def in_trash(digest: Digest) -> tuple[str, str]:
+    """What the keys of copies begin with that were taken out of blobs/."""
+    return (
+        f"trash/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}-",
+        f"trash/damaged/{digest.algorithm}-{digest.hex}-",
+    )
 
 
 def repository_of(key: str) -> str:

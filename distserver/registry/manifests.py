@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-
-from cachetools import LRUCache
 
 from backends import Backend, put, read_all, settle
 from backends.errors import Corrupt, NotFound, Unavailable
@@ -22,6 +19,7 @@ from distserver.oci.errors import (
     ManifestInvalid,
     ManifestUnknown,
     NotArrived,
+    Purged,
 )
 from distserver.oci.manifests import MAX_MANIFEST_BYTES, Manifest, parse_manifest
 from distserver.oci.names import Tag
@@ -30,6 +28,7 @@ from distserver.registry import layout
 from distserver.registry.arrival import Arrivals
 from distserver.registry.blobs import Blobs
 from distserver.registry.content import Content
+from distserver.registry.manifest_memory import ManifestMemory
 from distserver.registry.manifest_record import MAX_RECORD_BYTES, field, type_of
 from distserver.registry.records import LEASE_SECONDS, RecordStore
 from distserver.registry.tags import Arrived, Tags
@@ -77,16 +76,14 @@ class Manifests:
     ) -> None:
         self._backend, self._content, self._records = backend, content, records
         self._blobs, self._tags = blobs, tags
-        self._lock = threading.Lock()
-        # By record: the bytes behind one never change, so nothing here can be out of date.
-        self._cache: LRUCache[str, StoredManifest] = LRUCache(
-            cache_bytes, lambda stored: len(stored.data) + 512
-        )
+        self._memory = ManifestMemory(cache_bytes)
+        content.denied.listen(self._memory.forget)
         self._arrivals = Arrivals(blobs)
 
     def get(self, name: str, reference: Reference) -> StoredManifest:
         """Return a manifest by tag or digest, if all that a pull of it needs has arrived.
 
+        A tag whose newest version was purged is not unknown, but purged.
         By digest one whose content has not is unknown, so that a push brings it; a tag names the
         version before it until then. Raises: ManifestUnknown, NotArrived, Unavailable, Corrupt.
         """
@@ -131,6 +128,7 @@ class Manifests:
         digest = Digest.of(body, reference.algorithm if reference else "sha256")
         if reference not in (None, digest):
             raise DigestInvalid(f"the manifest has the digest {digest}, not {reference}")
+        self._content.denied.require(digest)
         self._require_references(name, manifest)
         self._content.put_small(digest, body)
         self._settle(digest, manifest)
@@ -151,7 +149,12 @@ class Manifests:
             raise ManifestUnknown(detail={"digest": str(digest)})
 
     def _by_tag(self, name: str, tag: Tag, arrived: Arrived | None = None) -> StoredManifest:
-        current = self._tags.resolve(name, tag, arrived)
+        try:
+            current = self._tags.resolve(name, tag, arrived)
+        except ManifestUnknown:
+            for digest in self._tags.newest(name, tag):
+                self._content.denied.require(digest)
+            raise
         stored = self._by_record(name, current.digest, current.record)
         return replace(stored, warning=NOT_ARRIVED) if current.stale else stored
 
@@ -168,24 +171,23 @@ class Manifests:
     def _member(self, name: str, digest: Digest) -> StoredManifest | None:
         try:
             return self._by_digest(name, digest)
-        except ManifestUnknown:
+        except (ManifestUnknown, Purged):
             return None
 
     def _by_digest(self, name: str, digest: Digest) -> StoredManifest:
+        self._content.denied.require(digest)
         live = self._records.read(layout.manifest_records(name, digest)).live
         if not live:
             raise ManifestUnknown(detail={"digest": str(digest)})
         return self._by_record(name, digest, live[0])
 
     def _by_record(self, name: str, digest: Digest, record: str) -> StoredManifest:
+        self._content.denied.require(digest)
         key = layout.manifest_records(name, digest) + record
-        with self._lock:
-            stored = self._cache.get(key)
+        stored = self._memory.get(key)
         if stored is None:
             stored = self._load(key, digest)
-            with self._lock:
-                if len(stored.data) + 512 <= self._cache.maxsize:
-                    self._cache[key] = stored
+            self._memory.keep(key, stored)
         return stored
 
     def _load(self, key: str, digest: Digest) -> StoredManifest:

@@ -20,12 +20,16 @@ from distserver.registry.local import Registry
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One entry of content, hashed again; problem is None when it is whole."""
+    """One entry of content, hashed again; problem is None when it is whole.
+
+    purged  it came back after a purge; it is not looked at, and will be erased
+    """
 
     key: str
     digest: Digest | None
     size: int
     problem: str | None
+    purged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +37,17 @@ class Image:
     """One tag, or one manifest without a tag, and what is wrong with it.
 
     awaited  what of a pulled image has not come yet, which is no damage
+    purged   what of it was purged, which is none either
     """
 
     name: str
     digest: Digest
     problems: tuple[str, ...]
     awaited: tuple[str, ...] = ()
+    purged: tuple[str, ...] = ()
 
 
-AWAITED = "has not come from its upstream yet"
+AWAITED, PURGED = "has not come from its upstream yet", "was purged here for good"
 
 
 def contents(registry: Registry) -> Iterator[Checked]:
@@ -50,6 +56,8 @@ def contents(registry: Registry) -> Iterator[Checked]:
         digest = layout.digest_of_blob(key)
         if digest is None:
             yield Checked(key, None, 0, "the name is not a digest")
+        elif registry.content.denied.has(digest):
+            yield Checked(key, digest, 0, None, purged=True)
         else:
             yield _check(registry, key, digest)
 
@@ -79,8 +87,11 @@ def _images_of(registry: Registry, name: str, damaged: dict[Digest, str]) -> Ite
 
 def _image(name: str, digest: Digest, found: Iterable[str]) -> Image:
     texts = list(found)
-    problems = tuple(text for text in texts if not text.endswith(AWAITED))
-    return Image(name, digest, problems, tuple(text for text in texts if text.endswith(AWAITED)))
+    problems = tuple(text for text in texts if not text.endswith((AWAITED, PURGED)))
+    awaited = tuple(text for text in texts if text.endswith(AWAITED))
+    return Image(
+        name, digest, problems, awaited, tuple(text for text in texts if text.endswith(PURGED))
+    )
 
 
 def _check(registry: Registry, key: str, digest: Digest) -> Checked:
@@ -115,6 +126,9 @@ def _check_chunks(registry: Registry, digest: Digest, hashes: Hashes) -> str | N
 def _problems(
     registry: Registry, name: str, digest: Digest, damaged: dict[Digest, str], depth: int = 8
 ) -> Iterator[str]:
+    if registry.content.denied.has(digest):
+        yield f"{digest}: {PURGED}"
+        return
     if digest in damaged:
         yield f"{digest}: {damaged[digest]}"
         return
@@ -139,7 +153,9 @@ def _problems(
 def _blob_problems(
     registry: Registry, name: str, digest: Digest, damaged: dict[Digest, str], awaited: str
 ) -> Iterator[str]:
-    if digest in damaged:
+    if registry.content.denied.has(digest):
+        yield f"{digest}: {PURGED}"
+    elif digest in damaged:
         yield f"{digest}: {damaged[digest]}"
     elif not registry.blobs.has(name, digest):
         yield f"{digest}: {awaited or 'not here'}"

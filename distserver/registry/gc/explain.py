@@ -41,7 +41,7 @@ def explain(registry: Registry, digest: Digest, limits: Limits, now: float) -> I
 def _in_repository(registry: Registry, name: str, digest: Digest) -> Iterator[str]:
     tags = registry.tags.all(name)
     for manifest, records in records_of(registry, name, Census()):
-        if not records.live:
+        if not records.live or registry.content.denied.has(manifest):
             continue
         tagged = ", ".join(sorted(tag for tag, named in tags.items() if named == manifest))
         shown = f"{name}@{manifest}" + (f" ({tagged})" if tagged else "")

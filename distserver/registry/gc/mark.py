@@ -97,7 +97,7 @@ def manifest_of(registry: Registry, name: str, digest: Digest, record: str) -> M
 
 def _add(registry: Registry, name: str, digest: Digest, record: str, found: Mark) -> None:
     own = raw(digest)
-    if own in found.read:
+    if own in found.read or registry.content.denied.has(digest):
         return
     manifest = manifest_of(registry, name, digest, record)
     found.read.add(own)

@@ -25,7 +25,11 @@ def remove_untagged(registry: Registry, before: float) -> int:
     """
     removed = 0
     for name in upload_repositories(registry.backend):
-        live = {d: r for d, r in records_of(registry, name, Census()) if r.live}
+        live = {
+            digest: records
+            for digest, records in records_of(registry, name, Census())
+            if records.live and not registry.content.denied.has(digest)
+        }
         for digest in _unkept(registry, name, live):
             if _is_old(registry, name, digest, live[digest], before):
                 for nonce in live[digest].live:  # no other: a push may write one just now
