@@ -58,7 +58,7 @@ class Copies(Protocol):
     def copy(self, source: str, target: str) -> None:
         """Give target bytes of its own, those of source; they live on whatever becomes of source.
 
-        Else as Backend.link, also where source and target are named at once by others.
+        An existing target is replaced whole, when all bytes are there.
         Raises: NotFound (source), Full, Unavailable, Corrupt (source), InvalidKey.
         """
 

@@ -60,6 +60,11 @@ def _commit(backend: Backend, key: str) -> None:
     put(backend, key, b"x")
 
 
+RESTORING: tuple[Callable[[Backend, str], object], ...] = (
+    lambda backend, key: restore(backend, key, "target"),
+    lambda backend, key: restore(backend, "entry", key),
+    erase,
+)
 VERBS: dict[str, Callable[[Backend, str], object]] = {
     "stat": lambda backend, key: backend.stat(key),
     "open": lambda backend, key: backend.open(key),
@@ -67,9 +72,6 @@ VERBS: dict[str, Callable[[Backend, str], object]] = {
     "link source": lambda backend, key: backend.link(key, "target"),
     "link target": lambda backend, key: backend.link("entry", key),
     "delete": lambda backend, key: backend.delete(key),
-    "restore source": lambda backend, key: restore(backend, key, "target"),
-    "restore target": lambda backend, key: restore(backend, "entry", key),
-    "erase": erase,
 }
 
 
@@ -102,6 +104,9 @@ def test_capabilities_refuse_it_too(backend: Backend, tmp_path: Path, wrong: str
     key = NO_KEYS[wrong]
     finished = tmp_path / "finished"
     finished.write_bytes(b"x")
+    for act in RESTORING:
+        with pytest.raises(InvalidKey):
+            act(backend, key)
     if isinstance(backend, Adopts):
         with pytest.raises(InvalidKey):
             backend.adopt(str(finished), key)

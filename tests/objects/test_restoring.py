@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.backends.test_contract_restoring import LARGE, whole
 from tests.objects.servers import ObjectStore
 from tests.objects.test_sweep import _strange, data, open_at, sweep, young  # noqa: F401
 from tests.upstreams.acts import answering
-from tests.upstreams.proxy import Rule, fault_proxy
+from tests.upstreams.proxy import FaultProxy, Rule, fault_proxy
 
 MIB = 1 << 20
 
@@ -28,6 +29,13 @@ def pieces(monkeypatch: pytest.MonkeyPatch) -> bytes:
     """An entry that is copied in three pieces."""
     monkeypatch.setattr("backends.s3.copying.PIECE_BYTES", 5 * MIB)
     return random.Random(1).randbytes(12 * MIB + 7)
+
+
+@pytest.fixture
+def far(store: ObjectStore, backend: Any) -> Iterator[tuple[FaultProxy, Backend]]:
+    """The same storage by way of a proxy."""
+    with fault_proxy(("127.0.0.1", store.port)) as proxy:
+        yield proxy, open_at(backend, proxy.url)
 
 
 def test_a_copy_lives_on_when_sweeps_have_taken_the_data_of_its_source(
@@ -81,14 +89,13 @@ def test_a_copy_is_not_named_late(
 
 
 def test_a_failed_copy_of_pieces_leaves_none(
-    store: ObjectStore, backend: Backend, pieces: bytes
+    store: ObjectStore, backend: Backend, far: tuple[FaultProxy, Backend], pieces: bytes
 ) -> None:
     put(backend, "trash/entry", pieces)
-    with fault_proxy(("127.0.0.1", store.port)) as proxy:
-        far = open_at(backend, proxy.url)
-        proxy.rule(Rule(answering(403), "PUT .*partNumber=3"))
-        with pytest.raises(Unavailable):
-            restore(far, "trash/entry", "entry")
+    proxy, behind = far
+    proxy.rule(Rule(answering(403), "PUT .*partNumber=3"))
+    with pytest.raises(Unavailable):
+        restore(behind, "trash/entry", "entry")
     assert len(data(store, backend)) == 1
     assert "DELETE" in {seen.method for seen in proxy.seen}, "the upload is aborted"
 
@@ -113,15 +120,14 @@ def test_data_goes_with_the_last_entry_that_is_erased(
 
 @pytest.mark.parametrize("listing", ["list-type=2.*%2Edata|list-type=2.*.data", "list-type=2"])
 def test_an_erasure_that_cannot_look_changes_nothing_and_can_be_repeated(
-    store: ObjectStore, backend: Backend, listing: str
+    store: ObjectStore, backend: Backend, far: tuple[FaultProxy, Backend], listing: str
 ) -> None:
     put(backend, "entry", LARGE)
-    with fault_proxy(("127.0.0.1", store.port)) as proxy:
-        far = open_at(backend, proxy.url)
-        far.stat("entry")
-        proxy.rule(Rule(answering(503), f"GET .*({listing})"))
-        with pytest.raises(Unavailable):
-            erase(far, "entry")
+    proxy, behind = far
+    behind.stat("entry")
+    proxy.rule(Rule(answering(503), f"GET .*({listing})"))
+    with pytest.raises(Unavailable):
+        erase(behind, "entry")
     assert whole(backend, "entry") == LARGE
     erase(backend, "entry")
     assert data(store, backend) == []
