@@ -40,7 +40,7 @@ def explore(
     steps: Steps[S],
     wrong: Callable[[S], str],
     same: Callable[[S], S] = lambda state: state,
-    limit: int = 30_000_000,
+    limit: int = 8_000_000,
 ) -> Found:
     """Search all states that can be reached.
 

@@ -89,21 +89,13 @@ def _wrong(setup: Setup, state: State) -> str:
 def same(state: State) -> State:
     """Order writers and runs by what they did; what remembers runs gets their new numbers."""
     runs = state.collectors
-    order = sorted(range(len(runs)), key=lambda j: _rank(runs[j]))
+    # What a run is, but for the numbers of others that it remembers.
+    ranks = [(run._replace(listed=()), [found.bit_count() for found in run.listed]) for run in runs]
+    order = sorted(range(len(runs)), key=ranks.__getitem__)
     if order != list(range(len(runs))):
         state = _renumbered(state, order)
-    return state._replace(writers=tuple(sorted(state.writers)))
-
-
-def _rank(run: Collector) -> tuple[object, ...]:
-    return (
-        run.at,
-        run.item,
-        run.marked,
-        run.trash,
-        run.moved,
-        *(n.bit_count() for n in run.listed),
-    )
+    writers = tuple(sorted(state.writers))
+    return state if writers == state.writers else state._replace(writers=writers)
 
 
 def _renumbered(state: State, order: list[int]) -> State:

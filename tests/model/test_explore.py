@@ -30,11 +30,19 @@ def lost(state: Counter) -> str:
     return "an addition is lost" if state == (1, (-2, -2)) else ""
 
 
-def test_a_lost_addition_is_found_by_a_shortest_trace() -> None:
+def test_a_lost_addition_is_found() -> None:
     found = explore(START, additions, lost)
     assert found.fault == "an addition is lost"
     assert sorted(found.trace) == ["0 reads", "0 writes", "1 reads", "1 writes"]
     assert {step[2:] for step in found.trace[:2]} == {"reads"}
+
+
+def test_a_trace_is_a_shortest_one() -> None:
+    def climb(height: int) -> Iterator[tuple[str, int]]:
+        yield from ((f"+{step}", height + step) for step in (3, 1) if height < 6)
+
+    found = explore(0, climb, lambda height: "on top" if height == 6 else "")
+    assert found.trace == ("+3", "+3")
 
 
 def test_all_states_are_counted_once() -> None:
