@@ -63,11 +63,12 @@ class DenyList:
 
     def has(self, digest: Digest) -> bool:
         """Whether content is denied, as far as is known."""
-        return digest in self.all()
+        known = self.all()
+        return bool(known) and digest in known  # a digest is hashed only where it has to be
 
     def require(self, digest: Digest) -> None:
         """Go on only with what is not denied. Raises: Purged."""
-        if digest in self.all():
+        if self.has(digest):
             raise Purged(f"{digest}: {Purged.message}", detail={"digest": str(digest)})
 
     def all(self) -> frozenset[Digest]:
