@@ -20,6 +20,8 @@ from distserver.api.health import Probe
 from distserver.api.recent import Recent
 from distserver.config import DEFAULT_STORAGE, Config, is_loopback, load
 from distserver.metrics import Metrics, metrics_directory
+from distserver.proxy.bringing import Bringing
+from distserver.proxy.healing import FromUpstreams
 from distserver.proxy.namespaces import Namespaces
 from distserver.proxy.registry import Proxied, proxied
 from distserver.proxy.status import Status
@@ -29,6 +31,7 @@ from distserver.proxy.upstream.mode import Mode
 from distserver.registry import Registry, janitor, local_registry
 from distserver.registry.content import Alarm, Content, no_alarm
 from distserver.registry.hot import Facts, HotContent, Recall, Tier, recalling
+from distserver.registry.scrub import Plan, Scrubber
 from distserver.storage import open_configured, require_reliable
 
 log = logging.getLogger(__name__)
@@ -68,6 +71,7 @@ def create_app(config: Config | None = None, metrics: Metrics | None = None) -> 
     app = Flask("distserver", static_folder=None, template_folder="api/templates")
     names = Namespaces(app.wsgi_app, upstreams_of(config), own_names(config))
     app.wsgi_app = names  # type: ignore[method-assign]
+    scrubber = _scrubber(config, backend, hot.content, made.bringing)
     probe = app.extensions["distserver.probe"] = Probe(registry.backend)
     app.extensions["distserver.config"] = config
     app.extensions["distserver.metrics"] = metrics
@@ -82,10 +86,16 @@ def create_app(config: Config | None = None, metrics: Metrics | None = None) -> 
         seconds = config.upload_expiry_seconds
         janitor.start(registry.backend, registry.uploads, seconds, [hot.sweep])
         made.completer.start()
+        scrubber.start()
         silence.keep(mode)
 
     app.extensions["distserver.after_fork"] = after_fork
-    app.extensions["distserver.before_exit"] = made.completer.stop
+
+    def before_exit() -> None:
+        made.completer.stop()
+        scrubber.stop()
+
+    app.extensions["distserver.before_exit"] = before_exit
     create_api(app, registry, _access(config), config.deletes_enabled)
     return app
 
@@ -189,6 +199,13 @@ def _proxied(
     connect = connector(config, mode, metrics)
     held = local_registry(backend, config.manifest_cache_bytes, content=content)
     return proxied(held, upstreams_of(config), connect, config, mode, metrics)
+
+
+def _scrubber(config: Config, backend: Backend, content: Content, bringing: Bringing) -> Scrubber:
+    # It remembers no manifests: what is damaged must not be hidden by a memory of it.
+    held = local_registry(backend, 0, content=content)
+    plan = Plan(config.scrub_days, config.scrub_bytes_per_second)
+    return Scrubber(held, Path(config.state), plan, [FromUpstreams(bringing, content)])
 
 
 def _storage(config: Config, metrics: Metrics) -> Backend:

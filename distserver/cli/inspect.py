@@ -100,10 +100,11 @@ def _with_progress(registry: Registry) -> Iterator[verification.Checked]:
 
 def _image_line(image: verification.Image, as_json: bool) -> str:
     if as_json:
-        row = {"image": image.name, "digest": str(image.digest), "problems": list(image.problems)}
-        return json.dumps({**row, "awaited": list(image.awaited)})
+        problems, awaited = list(map(str, image.problems)), list(map(str, image.awaited))
+        row = {"image": image.name, "digest": str(image.digest)}
+        return json.dumps({**row, "problems": problems, "awaited": awaited})
     state = "DAMAGED" if image.problems else "partial" if image.awaited else "ok"
-    lines = [f"{state:8} {image.name}", *image.problems, *image.awaited]
+    lines = [f"{state:8} {image.name}", *map(str, (*image.problems, *image.awaited))]
     return "\n         ".join(lines)
 
 

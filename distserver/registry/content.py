@@ -68,9 +68,10 @@ class Content:
             hashes = fill(writer, body, digest.algorithm)
             if hashes.digest != digest:
                 raise DigestInvalid(f"the content has the digest {hashes.digest}, not {digest}")
+            self._damaged.keep_aside(digest)
             writer.commit(layout.blob(digest))
         self.put_chunks(digest, hashes.chunks)
-        self._damaged.replaced(digest)
+        self._damaged.clear(digest)
         return hashes.size
 
     def add(self, body: Iterable[bytes]) -> Digest:
@@ -80,8 +81,10 @@ class Content:
         """
         with self._backend.create() as writer:
             hashes = fill(writer, body, "sha256")
+            self._damaged.keep_aside(hashes.digest)
             writer.commit(layout.blob(hashes.digest))
         self.put_chunks(hashes.digest, hashes.chunks)
+        self._damaged.clear(hashes.digest)
         return hashes.digest
 
     def holds(self, digest: Digest, size: int) -> bool:
@@ -101,10 +104,12 @@ class Content:
         self.put_chunks(digest, chunks)  # first: who reads what was just taken hashes a chunk only
         if isinstance(self._backend, Adopts):
             try:
+                self._damaged.keep_aside(digest)
                 self._backend.adopt(path, layout.blob(digest))
             except Unavailable as exc:
                 log.debug("%s is copied, it cannot be adopted: %s", digest, exc)
             else:
+                self._damaged.clear(digest)
                 return
         with open(path, "rb") as file:  # noqa: PTH123
             self._require_room(os.fstat(file.fileno()).st_size)
@@ -115,8 +120,9 @@ class Content:
 
         Raises: NotFound (source), Full, Unavailable.
         """
+        self._damaged.keep_aside(digest)
         self._backend.link(source, layout.blob(digest))
-        self._damaged.replaced(digest)
+        self._damaged.clear(digest)
 
     def _require_room(self, count: int) -> None:
         """Begin no copy that cannot end. Raises: Full, Unavailable."""
@@ -198,6 +204,10 @@ class Content:
     def proved(self, digest: Digest) -> None:
         """Take note that the stored copy is good: an older alarm is over. Raises: Unavailable."""
         self._damaged.clear(digest)
+
+    def damaged(self) -> frozenset[Digest]:
+        """Return what is stored in damaged copies, as far as is known. Raises: Unavailable."""
+        return self._damaged.all()
 
     def corrupt(self, digest: Digest) -> Corrupt:
         """Raise the alarm about stored bytes; return the error to raise."""

@@ -10,6 +10,8 @@
     repositories/<name>/_uploads/<session>/<piece>         one a PATCH body, see uploads.Piece
     catalog/<name>/_name                                   the repository exists, a hint
     hints/damaged/<alg>-<hex>                              that copy was found damaged
+    trash/damaged/<alg>-<hex>-<nonce>                      a damaged copy that a good one replaced
+    deny/<alg>-<hex>                                       purged: never stored or served again
 
 Names of repositories have no component that begins with "_", so no key is a parent of another.
 Pure: no I/O.
@@ -25,6 +27,7 @@ from distserver.oci.names import Tag
 REPOSITORIES = "repositories/"
 CATALOG = "catalog/"
 DAMAGED = "hints/damaged/"
+DENIED = "deny/"
 OPEN = "_open"
 
 
@@ -91,6 +94,11 @@ def catalog(name: str) -> str:
 def damaged(digest: Digest) -> str:
     """Key of the mark that the stored copy was found damaged."""
     return f"{DAMAGED}{digest.algorithm}-{digest.hex}"
+
+
+def denied(digest: Digest) -> str:
+    """Key that says that content was purged, and must not come back."""
+    return f"{DENIED}{digest.algorithm}-{digest.hex}"
 
 
 def repository_of(key: str) -> str:
