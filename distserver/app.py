@@ -31,7 +31,7 @@ from distserver.proxy.upstream.mode import Mode
 from distserver.registry import Registry, janitor, local_registry
 from distserver.registry.content import Alarm, Content, no_alarm
 from distserver.registry.hot import Facts, HotContent, Recall, Tier, recalling
-from distserver.registry.scrub import Plan, Scrubber
+from distserver.registry.scrub import Mender, Plan, Scrubber
 from distserver.storage import open_configured, require_reliable
 
 log = logging.getLogger(__name__)
@@ -105,6 +105,14 @@ def open_proxied(config: Config, mode: Mode, metrics: Metrics) -> Proxied:
     backend = _storage(config, metrics)
     content = Content(backend, _alarm(config, metrics))
     return _proxied(config, mode, metrics, backend, content)
+
+
+def open_mender(config: Config) -> tuple[Registry, Mender]:
+    """Open the registry of what is stored, and what mends it from replicas and upstreams."""
+    mode = Mode(Path(config.state), config.mode)
+    made = open_proxied(config, mode, Metrics())
+    held = local_registry(made.registry.backend, 0, content=made.registry.content)
+    return held, Mender(held, [FromUpstreams(made.bringing, held.content)])
 
 
 def own_names(config: Config) -> frozenset[str]:

@@ -45,8 +45,7 @@ class FromUpstreams:
 
     def _bring(self, need: Need, name: str, source: Source) -> None:
         if not self._bringing.manifests.has(name, need.digest):
-            wanted = source.wanted(need.digest, need.size, background=True)
-            self._bringing.flights.finish(wanted)
+            self._bringing.flights.finish(source.wanted(need.digest, background=True))
             return
         fetched = source.uplink.ask(lambda r: r.manifest(source.repository, need.digest))
         self._content.put(need.digest, [fetched.body])

@@ -17,17 +17,16 @@ from distserver.registry.local import Registry
 
 log = logging.getLogger(__name__)
 
-LOOKUP_BYTES = 64 << 10
+LOOKUP_BYTES = 16 << 10
 """A question to the storage counts as reading so many bytes: it may be a disk's seek."""
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Content to be mended: the repositories that have it, and its bytes if they are known."""
+    """Content to be mended, and the repositories that have it."""
 
     digest: Digest
     names: tuple[str, ...]
-    size: int | None = None
 
 
 Source = Callable[[Need], str]
@@ -51,9 +50,9 @@ class Mender:
         self._registry, self._sources, self._passing = registry, sources, passing
 
     def needs(self, digests: Iterable[Digest]) -> Iterator[Need]:
-        """Yield what of these repositories have a live record of. Raises: Unavailable.
+        """Yield what of these repositories have a live record of: nobody needs the others.
 
-        Nobody needs the others, and what was purged must not come back.
+        What was purged is not among them: it must not come back. Raises: Unavailable.
         """
         wanted = sorted(digests)
         owners: dict[Digest, list[str]] = {digest: [] for digest in wanted}

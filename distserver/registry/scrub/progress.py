@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 FILE, LOCK = "scrub.json", "scrub.lock"
 MAX_BYTES = 1 << 20
-MAX_MISSING, MAX_IMAGES = 1000, 100
+MAX_MISSING, MAX_IMAGES = 1000, 20
 DAY_SECONDS = 86400.0
 
 

@@ -103,6 +103,7 @@ class Scrubber:
         pace = self._pace()
         if not self._progress.position:
             self._save(passes.begin(self._progress, time.time()))
+        log.info("scrub: reading on behind %s", self._progress.position)
         for step in passes.steps(self._registry, self._progress, pace.passing):
             self._take(step)
             if time.monotonic() >= self._saved + SAVE_SECONDS or not step.progress.position:
