@@ -53,7 +53,12 @@ class Content:
 
         Raises: NotFound, Unavailable, Corrupt (the copy was found damaged before).
         """
-        size = self._backend.stat(layout.blob(digest)).size
+        try:
+            size = self._backend.stat(layout.blob(digest)).size
+        except Corrupt:
+            if not self._damaged.has(digest):
+                self.corrupt(digest)
+            raise
         if self._damaged.has(digest):
             raise Corrupt(str(digest))
         return size
@@ -147,8 +152,10 @@ class Content:
 
     def read(self, digest: Digest, limit: int) -> bytes:
         """Return all bytes, verified. Raises: NotFound, Unavailable, Corrupt (also: over limit)."""
-        with self._alarmed(digest):
-            data = read_all(self._backend, layout.blob(digest), limit)
+        with self._alarmed(digest), self._backend.open(layout.blob(digest)) as reader:
+            data = reader.read() if reader.size <= limit else None
+        if data is None:
+            raise Corrupt(f"{digest} is larger than {limit} bytes")
         if Digest.of(data, digest.algorithm) != digest:
             raise self.corrupt(digest)
         return data
@@ -218,13 +225,11 @@ class Content:
 
     @contextmanager
     def _alarmed(self, digest: Digest) -> Iterator[None]:
-        """Raise the alarm where a storage that proves what it returns has no good copy."""
+        """Raise the alarm where a storage knows by itself that it has no good copy."""
         try:
             yield
         except Corrupt as exc:
-            if self._proves:
-                raise self.corrupt(digest) from exc
-            raise
+            raise self.corrupt(digest) from exc
 
     def _opened(self, digest: Digest, start: int, stop: int | None) -> Reader:
         """Open what is stored, unverified but by a storage that does so itself."""

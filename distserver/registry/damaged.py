@@ -11,7 +11,7 @@ import time
 
 from backends import Backend, put, read_all
 from backends.base import Proves
-from backends.errors import Incomplete, NotFound, StorageError
+from backends.errors import Corrupt, Incomplete, NotFound, StorageError
 from backends.quarantine import aside
 from distserver.oci.digests import Digest
 from distserver.oci.errors import DigestInvalid
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 CACHE_BYTES = 1 << 20
 MAX_MARK_BYTES = 64
+UNREADABLE = b"unreadable"
+"""Holds the mark of a copy whose time cannot be told either."""
 
 
 class Damaged:
@@ -99,7 +101,10 @@ class Damaged:
         return read_all(self._backend, key, MAX_MARK_BYTES) == self._stamp(digest)
 
     def _stamp(self, digest: Digest) -> bytes:
-        return repr(self._backend.stat(layout.blob(digest)).modified).encode()
+        try:
+            return repr(self._backend.stat(layout.blob(digest)).modified).encode()
+        except Corrupt:
+            return UNREADABLE
 
 
 def _digest_of(key: str) -> Digest | None:

@@ -99,6 +99,10 @@ def is_good(registry: Registry, digest: Digest, passing: Passing = lambda _: Non
         return _hashes(registry, layout.blob(digest), digest, passing).digest == digest
     except (Corrupt, NotFound):
         return False
+    except Unavailable as exc:
+        if not _is_unreadable(exc):
+            raise
+        return False
 
 
 def repositories(registry: Registry) -> list[str]:
@@ -147,10 +151,10 @@ def _image(name: str, digest: Digest, found: Iterable[Problem]) -> Image:
 def _check(registry: Registry, key: str, digest: Digest, passing: Passing) -> Checked:
     try:
         hashes = _hashes(registry, key, digest, passing)
-    except (Corrupt, NotFound) as exc:
+    except NotFound as exc:
         return Checked(key, digest, 0, str(exc))
-    except Unavailable as exc:
-        if not _is_unreadable(exc):
+    except (Corrupt, Unavailable) as exc:
+        if isinstance(exc, Unavailable) and not _is_unreadable(exc):
             raise
         registry.content.corrupt(digest)
         return Checked(key, digest, 0, f"cannot be read: {exc}")

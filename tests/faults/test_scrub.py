@@ -2,77 +2,37 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import re
-import subprocess
-import sys
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.counts import count
-from tests.faults.images import Image, digest_of, live, make_image, push
-from tests.faults.test_flips import flip, wrong_or_good
+from tests.faults.images import digest_of, live, make_image, push
+from tests.faults.rot import (
+    FLIPS,
+    PULLED,
+    PUSHED,
+    QUICK,
+    Store,
+    contents,
+    damaged_now,
+    flip_silently,
+    paths,
+    pull_all,
+    upstream,
+)
+from tests.faults.test_flips import flip
+from tests.faults.test_replica_rot import are_equal
 from tests.figures import record
-from tests.live import Server, storage_flags, wait_for
+from tests.live import Server, wait_for
 from tests.protocol.upstream import table
-from tests.proxy.scripted import Asked, Reply, scripted
+from tests.proxy.scripted import scripted
 
 pytestmark = pytest.mark.fault
-
-FLIPS = count(30, 300)
-IMAGES = [make_image(f"scrub {n}", 1_200_000 if n % 9 == 0 else 60_000) for n in range(FLIPS // 2)]
-PULLED, PUSHED = IMAGES[::2], IMAGES[1::2]
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-QUICK = {"DISTSERVER_SCRUB_BYTES_PER_SECOND": str(1 << 40)}
-
-
-def upstream(asked: Asked) -> Reply:
-    """It has what is pulled through: team/<number>."""
-    _, _, _, number, kind, reference = asked.path.split("/")
-    image = PULLED[int(number)]
-    if kind == "manifests" and reference in ("v1", image.digest):
-        head = {"Content-Type": MANIFEST, "Docker-Content-Digest": image.digest}
-        return 200, head, image.manifest
-    bodies = {digest_of(blob): blob for blob in image.blobs}
-    return (200, {}, bodies[reference]) if reference in bodies else (404, {}, b"")
-
-
-@dataclass
-class Store:
-    """A server with images of both kinds, and the files of its content as they should be."""
-
-    server: Server
-    good: dict[Path, bytes]
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Our command on this storage."""
-        where = [*storage_flags(self.server.storage), "--state", str(self.server.directory / "s2")]
-        command = [sys.executable, "-m", "distserver", *arguments, *where]
-        return subprocess.run(command, capture_output=True, text=True, timeout=300)
-
-    def scrub(self) -> None:
-        """Let the server begin a pass now, and wait for its end."""
-        (self.server.directory / "state/scrub.json").unlink(missing_ok=True)
-        wait_for(lambda: self.progress().get("ended"), 120, "end of the pass")
-
-    def progress(self) -> dict[str, object]:
-        path = self.server.directory / "state/scrub.json"
-        found: dict[str, object] = json.loads(path.read_text()) if path.exists() else {}
-        return found
-
-    def bad(self) -> set[Path]:
-        """Files that are not as they should be."""
-        return {path for path, data in self.good.items() if path.read_bytes() != data}
-
-    def told(self) -> set[str]:
-        """Keys that the scrub found damaged, by the log."""
-        return set(re.findall(r"damaged (blobs/\S+):", self.server.log))
 
 
 @pytest.fixture
@@ -89,43 +49,6 @@ def store(start: Callable[..., Server], tmp_path: Path) -> Iterator[Store]:
         begun = server.directory / "state/begun"
         wait_for(lambda: not list(begun.glob("*/*/*.json")), 60, "completion")
         yield Store(server, contents(server.storage))
-
-
-def paths(name: str, image: Image) -> dict[str, bytes]:
-    """What a pull asks for."""
-    blobs = {f"/v2/{name}/blobs/{digest_of(blob)}": blob for blob in image.blobs}
-    return {f"/v2/{name}/manifests/{image.digest}": image.manifest, **blobs}
-
-
-def contents(storage: Path) -> dict[Path, bytes]:
-    found = (path for place in ("blobs", "chunks") for path in (storage / place).rglob("*"))
-    return {path: path.read_bytes() for path in found if path.is_file()}
-
-
-def flip_silently(path: Path, rng: random.Random) -> None:
-    """Change one byte; every second file says nothing of it."""
-    before = path.stat()
-    flip(path, rng)
-    if rng.random() < 0.5:
-        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
-def pull_all(server: Server, kind: str, images: list[Image]) -> int:
-    """Pull all, and return how many requests were not served; what is served is right."""
-    call, refused = live(server), 0
-    for number, image in enumerate(images):
-        for path, body in paths(f"{kind}/{number}", image).items():
-            refused += not wrong_or_good(call, path, body)
-    return refused
-
-
-def damaged_now(server: Server) -> float:
-    (found,) = re.findall(r"^distserver_damaged_entries (\S+)$", metrics(server), re.M)
-    return float(found)
-
-
-def metrics(server: Server) -> str:
-    return server.request("GET", "/metrics").text
 
 
 @pytest.mark.files
@@ -198,3 +121,43 @@ def test_a_pass_goes_on_after_kill(start: Callable[..., Server]) -> None:
     assert f"reading on behind {half['position']}" in again.log
     assert store.told() >= flipped
     assert store.progress()["last_bytes"] == sum(path.stat().st_size for path in files)
+
+
+@pytest.mark.files
+def test_a_set_is_mended_from_its_replicas_and_from_another_storage(
+    start: Callable[..., Server], tmp_path: Path
+) -> None:
+    roots, rng = tuple(tmp_path / name for name in "abc"), random.Random(8)
+    env, images = {**QUICK, "DISTSERVER_HOT_BYTES": "0"}, PUSHED[: count(6, 40)]
+    server = start(None, "--workers", "1", storage=tuple(map(str, roots)), env=env)
+    for number, image in enumerate(images):
+        push(live(server), f"pushed/{number}", "v1", image)
+    wait_for(lambda: are_equal(roots), 30, "three copies: two were enough for the pushes")
+    shutil.copytree(roots[0], tmp_path / "old")
+    store = Store(server, contents(roots[0]), tuple(map(str, roots)))
+    files = sorted(store.good)
+    for path in files[::2]:
+        flip_silently(path, rng)
+    store.scrub()
+    assert are_equal(roots) and store.bad() == set()
+    assert len(list((roots[0] / "trash/damaged").iterdir())) == len(
+        [path for path in files[::2] if "blobs" in path.parts]
+    )
+
+    lost = [path for path in files if "blobs" in path.parts][:2]
+    for root in roots:
+        flip(root / lost[0].relative_to(roots[0]), rng)
+        (root / lost[1].relative_to(roots[0])).unlink()
+    store.scrub()
+    wait_for(lambda: damaged_now(server) == 2, 30, "the count")
+    done = store.run("repair", "--from", str(tmp_path / "old"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("mended ") == 2
+    wait_for(lambda: are_equal(roots), 30, "three good copies")
+    assert store.bad() == set() and pull_all(server, "pushed", images) == 0
+    record(
+        "300 random byte flips",
+        f"a byte flipped in {len(files[::2])} files of one replica of three, one on all of them",
+        "all found by one pass, all mended when a good source exists, none served",
+        "all mended from the other replicas; what no replica had from another storage",
+    )
