@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from distserver.bundle.mending import Gap, find_gaps, take_from
 from distserver.cli.common import configured, require_owner
 from distserver.cli.replica import show, the_set
 from distserver.config import Config, Loaded
+from distserver.oci.digests import Digest
 
 
 @click.command()
@@ -61,11 +63,13 @@ def _make_equal(loaded: Loaded) -> None:
 def _repair_from(config: Config, source: Path) -> None:
     require_owner(config)
     registry = app.open_registry(config)
-    gaps = find_gaps(registry)
+    gaps, done = find_gaps(registry), set[Digest]()
     try:
-        for digest in take_from(source, registry, gaps):
-            click.echo(f"mended {digest}: from {source}")
-            del gaps[digest]
+        while mended := list(take_from(source, registry, _without(gaps, done))):
+            for digest in mended:
+                click.echo(f"mended {digest}: from {source}")
+            done.update(mended)
+            gaps = find_gaps(registry)  # what a lost manifest names shows only now
     except BundleError as exc:
         raise click.ClickException(f"{source}: {exc}") from exc
     bad = {digest: gap for digest, gap in gaps.items() if not gap.awaited}
@@ -73,6 +77,10 @@ def _repair_from(config: Config, source: Path) -> None:
         click.echo(f"still bad {digest}: {_needed_by(gap)}", err=True)
     if bad:
         raise click.ClickException(f"{len(bad)} are still damaged or missing")
+
+
+def _without(gaps: Mapping[Digest, Gap], done: set[Digest]) -> dict[Digest, Gap]:
+    return {digest: gap for digest, gap in gaps.items() if digest not in done}
 
 
 def _needed_by(gap: Gap) -> str:

@@ -54,12 +54,19 @@ def verify(loaded: Loaded, repair: bool, as_json: bool) -> None:
 
 @dataclass
 class _Damage:
-    """What is damaged: key -> digest where it has one; digest -> what is wrong."""
+    """What is damaged.
+
+    names    key -> digest, where it has one
+    digests  digest -> what is wrong
+    chunks   entries whose chunk hashes are wrong or missing
+    mended   what was mended; nothing is tried again after that
+    """
 
     registry: Registry
     names: dict[str, Digest | None] = field(default_factory=dict)
     digests: dict[Digest, str] = field(default_factory=dict)
     chunks: list[verification.Checked] = field(default_factory=list)
+    mended: set[Digest] = field(default_factory=set)
 
     def look(self) -> None:
         """Read everything, and tell what is damaged."""
@@ -78,17 +85,22 @@ class _Damage:
             if checked.digest:
                 self.registry.content.put_chunks(checked.digest, checked.chunks)
                 self._forget(checked.digest, "its chunk hashes, from its bytes")
-        problems = [p for image in self._images() for p in image.problems if p.digest]
+        for digest in self.digests.keys() - {need.digest for need in mender.needs(self.digests)}:
+            self._forget(digest, "")
+        before = -1
+        while len(self.mended) > before:  # what a lost manifest names shows once that is here
+            before = len(self.mended)
+            self._mend_once(mender)
+
+    def _mend_once(self, mender: Mender) -> None:
+        """Try all that is damaged or missing now."""
+        images = verification.images(self.registry, self.digests)
+        problems = [problem for image in images for problem in image.problems]
         missing = {problem.digest for problem in problems if problem.digest}
-        needed = list(mender.needs(missing | self.digests.keys()))
-        for need in needed:
+        for need in mender.needs((missing | self.digests.keys()) - self.mended):
             if where := mender.mend(need):
                 self._forget(need.digest, where)
-        for digest in self.digests.keys() - {need.digest for need in needed}:
-            self._forget(digest, "")
-
-    def _images(self) -> Iterator[verification.Image]:
-        return verification.images(self.registry, self.digests)
+                self.mended.add(need.digest)
 
     def _forget(self, digest: Digest, how: str) -> None:
         """Tell how it was mended; "" = nobody needs it, so it is nobody's loss."""

@@ -49,7 +49,7 @@ def steps(registry: Registry, progress: Progress, passing: verify.Passing) -> It
     for name in verify.repositories(registry):
         if layout.REPOSITORIES + name > progress.position:
             progress = replace(progress, position=layout.REPOSITORIES + name)
-            yield Step(progress, _missing(registry, name, passing))
+            yield Step(progress, missing_of(registry, name, passing))
     _forget_old_copies(registry)
     yield Step(_ended(progress, time.time()))
 
@@ -65,8 +65,11 @@ def _after(progress: Progress, checked: verify.Checked) -> Progress:
     )
 
 
-def _missing(registry: Registry, name: str, passing: verify.Passing) -> frozenset[Digest]:
-    """What images of a repository need, and is not here; what is damaged is marked already."""
+def missing_of(registry: Registry, name: str, passing: verify.Passing) -> frozenset[Digest]:
+    """Return what images of a repository need, and is not here: what is damaged is marked already.
+
+    What is behind a manifest that is not here shows once that one is. Raises: Unavailable.
+    """
     damaged = {digest: "its stored copy is damaged" for digest in registry.content.damaged()}
     found: set[Digest] = set()
     for image in verify.images_of(registry, name, damaged):

@@ -132,8 +132,8 @@ class Scrubber:
         if suspects == self._suspects and time.monotonic() < self._next_try:
             return
         changed = suspects != self._suspects
-        self._mend(suspects)
-        self._suspects = self._find_suspects()
+        found_more = self._mend(suspects)
+        self._suspects = None if found_more else self._find_suspects()
         self._pause = (
             FIRST_PAUSE_SECONDS if changed else min(2 * self._pause, LONGEST_PAUSE_SECONDS)
         )
@@ -142,25 +142,31 @@ class Scrubber:
     def _find_suspects(self) -> frozenset[Digest]:
         return self._registry.content.damaged().union(map(Digest.parse, self._progress.missing))
 
-    def _mend(self, suspects: frozenset[Digest]) -> None:
+    def _mend(self, suspects: frozenset[Digest]) -> bool:
+        """Mend what can be mended; return whether more came to light by that."""
         pace = self._pace()
         mender = Mender(self._registry, self._sources, pace.passing)
-        bad, names = set[Digest](), set[str]()
+        bad, lacking, again = set[Digest](), set[str](), set[str]()
         for need in mender.needs(suspects):
-            if not mender.mend(need):
+            if mender.mend(need):
+                again.update(need.names)
+            else:
                 bad.add(need.digest)
-                names.update(need.names)
-        images = self._touched(bad, names, pace)
-        missing = set(self._progress.missing).intersection(map(str, bad))
+                lacking.update(need.names)
+        missing = bad - self._registry.content.damaged()
+        found = [passes.missing_of(self._registry, name, pace.passing) for name in again]
+        more = set[Digest]().union(*found) - suspects
+        images = self._touched(bad, lacking, pace)
         told = replace(
             self._progress,
-            damaged=len(bad),
-            missing=tuple(sorted(missing)),
+            damaged=len(bad | more),
+            missing=tuple(islice(sorted(map(str, missing | more)), MAX_MISSING)),
             images=tuple(images[:MAX_IMAGES]),
             more_images=max(0, len(images) - MAX_IMAGES),
         )
         if told != self._progress:
             self._save(told)
+        return bool(more)
 
     def _touched(self, bad: set[Digest], names: set[str], pace: Pace) -> list[str]:
         """Names of the images that lack something of what is bad."""
