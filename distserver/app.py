@@ -31,7 +31,7 @@ from distserver.proxy.upstream.mode import Mode
 from distserver.registry import Registry, janitor, local_registry
 from distserver.registry.content import Alarm, Content, no_alarm
 from distserver.registry.hot import Facts, HotContent, Recall, Tier, recalling
-from distserver.registry.scrub import Mender, Plan, Scrubber
+from distserver.registry.scrub import Mender, Need, Plan, Scrubber
 from distserver.storage import open_configured, require_reliable
 
 log = logging.getLogger(__name__)
@@ -209,11 +209,17 @@ def _proxied(
     return proxied(held, upstreams_of(config), connect, config, mode, metrics)
 
 
-def _scrubber(config: Config, backend: Backend, content: Content, bringing: Bringing) -> Scrubber:
+def _scrubber(
+    config: Config, backend: Backend, content: HotContent, bringing: Bringing
+) -> Scrubber:
+    def from_copy(need: Need) -> str:
+        return "from this node's copy" if content.restore(need.digest) else ""
+
     # It remembers no manifests: what is damaged must not be hidden by a memory of it.
     held = local_registry(backend, 0, content=content)
     plan = Plan(config.scrub_days, config.scrub_bytes_per_second)
-    return Scrubber(held, Path(config.state), plan, [FromUpstreams(bringing, content)])
+    sources = (from_copy, FromUpstreams(bringing, content))
+    return Scrubber(held, Path(config.state), plan, sources)
 
 
 def _storage(config: Config, metrics: Metrics) -> Backend:

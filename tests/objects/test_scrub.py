@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.counts import count
 from tests.faults.images import live, push
 from tests.faults.rot import (
     PULLED,
@@ -22,7 +23,7 @@ from tests.objects.servers import BUCKET, ObjectStore
 from tests.protocol.upstream import table
 from tests.proxy.scripted import scripted
 
-IMAGES = 4
+IMAGES = count(2, 20)
 
 
 def spoil(store: ObjectStore, prefix: str) -> int:

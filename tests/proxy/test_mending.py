@@ -24,7 +24,7 @@ BLOB = f"/v2/up.site/team/app/blobs/{digest(LAYER)}"
 @pytest.fixture(params=[1, 3], ids=["a directory", "a set"])
 def w(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
     places = tuple(str(tmp_path / f"storage{n}") for n in range(request.param))
-    with world(tmp_path, storage=places, tag_ttl_seconds=-1) as made:
+    with world(tmp_path, storage=places, tag_ttl_seconds=-1, hot_bytes=0) as made:
         pull(made)
         wait_for(lambda: all_good(made, LAYER, CONFIG, made.manifests["v1"]), 20, "all copies")
         yield made

@@ -130,6 +130,22 @@ class HotContent(Content):
         self._tier.drop(digest)
         return Corrupt(str(digest))
 
+    def restore(self, digest: Digest) -> bool:
+        """Store this node's copy in place of a damaged one; return whether there was a good one.
+
+        Raises: Full, Unavailable.
+        """
+        try:
+            copy = self.open_copy(digest)
+            if copy is None:
+                return False
+            with copy:
+                self.put(digest, iter(partial(copy.read, READ_BYTES), b""))
+        except Corrupt as exc:
+            log.debug("this node's copy is no good either: %s", exc)
+            return False
+        return True
+
     def copy_size(self, digest: Digest) -> int | None:
         """Size of a copy in bytes; None = there is none."""
         return self._tier.size(digest)
