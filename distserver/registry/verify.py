@@ -154,10 +154,13 @@ def _check(registry: Registry, key: str, digest: Digest, passing: Passing) -> Ch
     except NotFound as exc:
         return Checked(key, digest, 0, str(exc))
     except (Corrupt, Unavailable) as exc:
+        unreadable = Checked(key, digest, 0, f"cannot be read: {exc}")
+        if isinstance(exc.__cause__, PermissionError):
+            return unreadable  # and the others can be: one such file must not end a scrub
         if isinstance(exc, Unavailable) and not _is_unreadable(exc):
             raise
         registry.content.corrupt(digest)
-        return Checked(key, digest, 0, f"cannot be read: {exc}")
+        return unreadable
     if hashes.digest != digest:
         registry.content.corrupt(digest)
         return Checked(key, digest, hashes.size, f"the bytes hash to {hashes.digest}")

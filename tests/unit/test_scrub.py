@@ -92,7 +92,8 @@ def test_progress_is_remembered(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"a": 1}', '{"bytes": "x"}', '{"images": [1]}', '{"begun": null}']
+    "text",
+    ["", "{", "[]", '{"a": 1}', '{"bytes": "x"}', '{"images": [1]}', '{"missing": ["sha256:0"]}'],
 )
 def test_progress_that_is_damaged_begins_anew(tmp_path: Path, text: str) -> None:
     assert read_progress(tmp_path) == Progress()
@@ -175,6 +176,9 @@ def test_what_a_disk_has_lost_is_damaged(
     monkeypatch.setattr(registry.backend, "open", _failing(errno.ESTALE))
     with pytest.raises(Unavailable):
         list(verify.contents(registry))
+    monkeypatch.setattr(registry.backend, "open", _failing(errno.EACCES))
+    assert all("cannot be read" in str(one.problem) for one in verify.contents(registry))
+    assert registry.content.damaged() == frozenset(), "who may not read it cannot tell"
     monkeypatch.setattr(registry.backend, "open", _failing(errno.EIO))
     assert all("cannot be read" in str(one.problem) for one in verify.contents(registry))
     monkeypatch.undo()

@@ -8,7 +8,7 @@ from functools import partial
 
 from backends import Backend
 from backends.base import KnowsPlace, Reader
-from backends.errors import Corrupt
+from backends.errors import Corrupt, StorageError
 from distserver.oci.digests import Digest
 from distserver.registry import verified
 from distserver.registry.content import READ_BYTES, Alarm, Content
@@ -131,18 +131,15 @@ class HotContent(Content):
         return Corrupt(str(digest))
 
     def restore(self, digest: Digest) -> bool:
-        """Store this node's copy in place of a damaged one; return whether there was a good one.
-
-        Raises: Full, Unavailable.
-        """
+        """Store this node's copy in place of a damaged one; return whether that was done."""
         try:
             copy = self.open_copy(digest)
             if copy is None:
                 return False
             with copy:
                 self.put(digest, iter(partial(copy.read, READ_BYTES), b""))
-        except Corrupt as exc:
-            log.debug("this node's copy is no good either: %s", exc)
+        except StorageError as exc:
+            log.info("%s is not mended from this node's copy: %s", digest, exc)
             return False
         return True
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from backends.errors import StorageError
+from backends.errors import Full, StorageError
 from backends.quarantine import QUARANTINE, is_over
 from distserver.oci.digests import Digest
 from distserver.registry import layout, verify
@@ -42,8 +42,7 @@ def steps(registry: Registry, progress: Progress, passing: verify.Passing) -> It
     if progress.position < layout.REPOSITORIES:
         for checked in verify.contents(registry, progress.position, passing):
             passing(LOOKUP_BYTES)
-            if checked.digest and checked.chunks:
-                registry.content.put_chunks(checked.digest, checked.chunks)
+            _mend_chunks(registry, checked)
             progress = _after(progress, checked)
             yield Step(progress)
     for name in verify.repositories(registry):
@@ -52,6 +51,16 @@ def steps(registry: Registry, progress: Progress, passing: verify.Passing) -> It
             yield Step(progress, missing_of(registry, name, passing))
     _forget_old_copies(registry)
     yield Step(_ended(progress, time.time()))
+
+
+def _mend_chunks(registry: Registry, checked: verify.Checked) -> None:
+    """Write chunk hashes anew that are wrong or missing; without them reads are only slower."""
+    if not (checked.digest and checked.chunks):
+        return
+    try:
+        registry.content.put_chunks(checked.digest, checked.chunks)
+    except Full as exc:
+        log.warning("the chunk hashes of %s are not mended: %s", checked.digest, exc)
 
 
 def _after(progress: Progress, checked: verify.Checked) -> Progress:

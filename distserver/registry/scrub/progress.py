@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from distserver.oci.digests import Digest
+from distserver.oci.errors import DigestInvalid
+
 log = logging.getLogger(__name__)
 
 FILE, LOCK = "scrub.json", "scrub.lock"
@@ -58,7 +61,7 @@ def read_progress(state: Path) -> Progress:
             return _parse(json.loads(file.read(MAX_BYTES)))
     except FileNotFoundError:
         return Progress()
-    except (OSError, ValueError, TypeError) as exc:
+    except (OSError, ValueError, TypeError, DigestInvalid) as exc:
         log.warning("the scrub begins anew: %s: %s", state / FILE, exc)
         return Progress()
 
@@ -74,7 +77,7 @@ def write_progress(state: Path, progress: Progress) -> None:
 
 
 def _parse(value: object) -> Progress:
-    """Raises: TypeError."""
+    """Raises: TypeError, DigestInvalid."""
     if not isinstance(value, dict):
         raise TypeError("it is no object")
     given: dict[str, Any] = {
@@ -87,4 +90,6 @@ def _parse(value: object) -> Progress:
             raise TypeError(f"{field.name} is no {kind.__name__}")
     if not all(isinstance(text, str) for text in made.missing + made.images):
         raise TypeError("a text is missing")
+    for text in made.missing:
+        Digest.parse(text)
     return made

@@ -31,7 +31,7 @@ from distserver.registry.scrub.progress import (
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS, ELECT_SECONDS = 2.0, 5.0
+LOOK_SECONDS, ELECT_SECONDS, RETRY_SECONDS = 2.0, 5.0, 60.0
 SAVE_SECONDS = 5.0
 """What a process that is killed has read in this time is read again."""
 HEAL_SECONDS = 60.0
@@ -88,8 +88,10 @@ class Scrubber:
                 return
             except (StorageError, RegistryError, OSError) as exc:
                 log.warning("the scrub waits: %s", exc)
+                self._stopped.wait(RETRY_SECONDS)
             except Exception:  # the thread would end, and nothing ever be scrubbed again
                 log.exception("the scrub waits, by a fault of ours")
+                self._stopped.wait(RETRY_SECONDS)
             self._stopped.wait(ELECT_SECONDS)
 
     def _turn(self) -> None:
