@@ -14,7 +14,7 @@ from backends.base import Backend
 from backends.check import CheckResult, check_storage
 from backends.filesystem import Filesystem
 from backends.guard import Board, guarded, guarded_directory, within
-from backends.helpers import put, read_all, settle, space_of
+from backends.helpers import erase, put, read_all, restore, settle, space_of
 from backends.identity import initialise, store_ids, unguarded
 from backends.memory import Memory
 from backends.replica import ReplicaSet
@@ -28,11 +28,13 @@ __all__ = [
     "ReplicaSet",
     "S3Options",
     "check_storage",
+    "erase",
     "guarded",
     "initialise",
     "open_backend",
     "put",
     "read_all",
+    "restore",
     "settle",
     "space_of",
     "store_ids",

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, runtime_checkable
 
-from backends.base import Backend, Revises
+from backends.base import Backend, Moves, Revises
 from backends.errors import NotFound, RangeInvalid, StorageError, Unavailable
-from backends.helpers import put, read_all, space_of
+from backends.helpers import put, read_all, restore, space_of
 
 LARGE_BYTES = 3 * 1024 * 1024 + 1
 _CONNECTIONS = 8
@@ -179,6 +179,22 @@ def _delete(trial: Trial) -> str:
     return "absent after a delete, and again"
 
 
+def _trash(trial: Trial) -> str:
+    live, trash = f"{trial.prefix}live", f"{trial.prefix}trash"
+    data = os.urandom(LARGE_BYTES)
+    put(trial.backend, live, data)
+    if isinstance(trial.backend, Moves):
+        trial.backend.move(live, trash)
+    else:
+        trial.backend.link(live, trash)
+        trial.backend.delete(live)
+    _demand_absent(trial.other, live, "after it was moved away")
+    restore(trial.backend, trash, live)
+    trial.backend.delete(trash)
+    _demand(read_all(trial.other, live, LARGE_BYTES) == data, "it came back changed")
+    return "what is moved to the trash can be restored, and outlives that"
+
+
 def _order(trial: Trial) -> str:
     names = ["a-b/x", "a.b", "a/x", "a/y", "a0", "b/0.1.2", "b/0.1.20"]
     prefix = f"{trial.prefix}order/"
@@ -263,6 +279,7 @@ CHECKS: dict[str, Callable[[Trial], str]] = {
     "replace": _replace,
     "link": _link,
     "delete": _delete,
+    "trash": _trash,
     "order": _order,
     "two handles": _two_handles,
     "several connections": _connections,

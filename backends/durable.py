@@ -40,7 +40,7 @@ def place(held: Held, source: str, key: str, mark: Mark, source_fd: int | None) 
 
         source     path relative to source_fd (None: an absolute path)
         mark       of the file, to recognise it at its key when a network lost the reply
-    Raises: OSError; then the key is as it was.
+    Raises: OSError; then the key is as it was. FileNotFoundError = there is no source any more.
     """
     for _ in range(_ATTEMPTS):
         try:
@@ -49,14 +49,14 @@ def place(held: Held, source: str, key: str, mark: Mark, source_fd: int | None) 
         except OSError as exc:
             if is_at(held, key, mark):
                 return
-            if exc.errno not in (errno.ENOENT, errno.EISDIR):
+            if exc.errno not in (errno.ENOENT, errno.EISDIR) or not _is_there(source, source_fd):
                 raise
             in_the_way = exc.errno == errno.EISDIR
         if in_the_way:  # damage: goes if it is empty, with something in it, it stays
             os.rmdir(key, dir_fd=held.fd)
         # The directory is new, or a delete has just removed it.
         make_directories(held, parent(key))
-    raise Unavailable(f"{key}: its directory or its temporary file vanishes again and again")
+    raise Unavailable(f"{key}: its directory vanishes again and again")
 
 
 def is_at(held: Held, key: str, mark: Mark) -> bool:
@@ -66,6 +66,14 @@ def is_at(held: Held, key: str, mark: Mark) -> bool:
     except FileNotFoundError:
         return False
     return (status.st_dev, status.st_ino) == mark
+
+
+def _is_there(path: str, fd: int | None) -> bool:
+    try:
+        os.stat(path, dir_fd=fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def settle(held: Held, directory: str) -> None:
@@ -115,7 +123,14 @@ def remove(held: Held, key: str) -> None:
         # Another process may have unlinked it a moment ago and not have synced yet: sync anyway.
         if not held.in_place():
             raise Unavailable(f"{key}: the storage went away during a delete") from None
-    directory = parent(key)
+    leave(held, parent(key))
+
+
+def leave(held: Held, directory: str) -> None:
+    """Make durable that a name in a directory is gone, and with the last one of a session's it.
+
+    Raises: OSError.
+    """
     if may_vanish(directory):
         _remove_if_empty(held, directory)
     _sync_nearest(held, directory)

@@ -127,6 +127,27 @@ class Filesystem:
         _unlink_if_there(path)
         durable.settle(held, parent(key))
 
+    def move(self, source: str, target: str) -> None:
+        """See Moves.move: rename(2)."""
+        validate_key(target)
+        status = self._lookup(validate_key(source), lookups.status_of)
+        held, mark = self._root.held(), (status.st_dev, status.st_ino)
+        try:
+            if durable.is_at(held, target, mark):
+                # A rename onto another name of the same file would do nothing.
+                self._copy(source, target)
+            durable.place(held, source, target, mark, held.fd)
+        except FileNotFoundError as exc:
+            raise self._absent(held, source) from exc
+        except OSError as exc:
+            raise write_failure(exc, target) from exc
+        # In this order, so that loss of power never leaves neither name.
+        durable.settle(held, parent(target))
+        try:
+            durable.leave(held, parent(source))
+        except OSError as exc:
+            raise unavailable(exc, source) from exc
+
     def revision(self, prefix: str) -> tuple[int, ...] | None:
         """See Revises.revision: (device, inode, mtime ns, ctime ns) on local file systems."""
         directory = validate_prefix(prefix)[:-1] or "."

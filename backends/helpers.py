@@ -1,8 +1,8 @@
-"""Small entries in one call, over the six verbs of any backend."""
+"""Small entries in one call, and capabilities where there are any, over any backend."""
 
 from __future__ import annotations
 
-from backends.base import Backend, HasSpace, Reader, Settles, Space
+from backends.base import Backend, Copies, Erases, HasSpace, Reader, Settles, Space
 from backends.errors import Corrupt
 
 
@@ -17,6 +17,18 @@ def settle(backend: Backend, key: str) -> None:
     """Let an acknowledgement rest on an entry that was found, not written. Raises: see Settles."""
     if isinstance(backend, Settles):
         backend.settle(key)
+
+
+def restore(backend: Backend, source: str, target: str) -> None:
+    """Give target the bytes of source, to keep when source is erased. Raises: see Copies."""
+    call = backend.copy if isinstance(backend, Copies) else backend.link
+    call(source, target)
+
+
+def erase(backend: Backend, key: str) -> None:
+    """Delete an entry, and bytes that nothing else names now, not later. Raises: see Erases."""
+    call = backend.erase if isinstance(backend, Erases) else backend.delete
+    call(key)
 
 
 def space_of(backend: Backend) -> Space | None:

@@ -1,11 +1,14 @@
 """The reference implementation of the contract: entries in a dictionary.
 
 For tests and for trying things out. Durable only as long as the process lives, and each process has
-its own entries (a fork copies them). Single operations on a dict are atomic, so there is no lock.
+its own entries (a fork copies them). Single operations on a dict are atomic, so readers need no
+lock; a move is two, with nothing written in between.
 """
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Iterator
 from typing import NamedTuple, Self
@@ -13,6 +16,16 @@ from typing import NamedTuple, Self
 from backends.base import Entry, Reader, Writer
 from backends.errors import NotFound, RangeInvalid, Unavailable
 from backends.keys import validate_key, validate_prefix
+
+_writing = threading.Lock()
+
+
+def _forget_lock() -> None:
+    global _writing
+    _writing = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_lock)  # another thread of the parent may have held it
 
 
 class _Stored(NamedTuple):
@@ -46,7 +59,16 @@ class Memory:
     def link(self, source: str, target: str) -> None:
         """See Backend.link."""
         validate_key(target)
-        self._entries[target] = self._stored(source)
+        with _writing:
+            self._entries[target] = self._stored(source)
+
+    def move(self, source: str, target: str) -> None:
+        """See Moves.move."""
+        validate_key(target)
+        with _writing:
+            self._entries[target] = self._stored(source)
+            if source != target:
+                self._entries.pop(source, None)
 
     def delete(self, key: str) -> None:
         """See Backend.delete."""
@@ -98,7 +120,8 @@ class _MemoryWriter:
         chunks, self._chunks = self._chunks, None
         if chunks is None:
             raise Unavailable("this writer is finished")
-        self._entries[validate_key(key)] = _Stored(b"".join(chunks), time.time())
+        with _writing:
+            self._entries[validate_key(key)] = _Stored(b"".join(chunks), time.time())
 
     def abort(self) -> None:
         self._chunks = None

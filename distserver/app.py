@@ -20,7 +20,10 @@ from distserver.api.health import Probe
 from distserver.api.recent import Recent
 from distserver.config import DEFAULT_STORAGE, Config, is_loopback, load
 from distserver.metrics import Metrics, metrics_directory
+from distserver.oci.digests import Digest
 from distserver.proxy.bringing import Bringing
+from distserver.proxy.completer import Completer
+from distserver.proxy.fetching.room import Room
 from distserver.proxy.healing import FromUpstreams
 from distserver.proxy.namespaces import Namespaces
 from distserver.proxy.registry import Proxied, proxied
@@ -28,10 +31,13 @@ from distserver.proxy.status import Status
 from distserver.proxy.upstream import silence
 from distserver.proxy.upstream.connect import connector, upstreams_of
 from distserver.proxy.upstream.mode import Mode
-from distserver.registry import Registry, janitor, local_registry
+from distserver.registry import Registry, janitor, local_registry, purging
 from distserver.registry.content import Alarm, Content, no_alarm
+from distserver.registry.denied import DenyList
+from distserver.registry.gc.schedule import Schedule
 from distserver.registry.hot import Facts, HotContent, Recall, Tier, recalling
 from distserver.registry.scrub import Mender, Need, Plan, Scrubber
+from distserver.space import collect_in_child
 from distserver.storage import open_configured, require_reliable
 
 log = logging.getLogger(__name__)
@@ -78,32 +84,42 @@ def create_app(config: Config | None = None, metrics: Metrics | None = None) -> 
     app.extensions["distserver.status"] = Status(config)
     app.extensions["distserver.recent"] = Recent(Path(config.state))
 
+    collecting = Schedule(
+        registry.backend,
+        Path(config.state),
+        config.gc_interval_seconds,
+        partial(collect_in_child, config),
+    )
+
     def after_fork() -> None:
         if isinstance(registry.backend, Watched):
             registry.backend.watch()
         probe.begin()
         hot.begin()
         seconds = config.upload_expiry_seconds
-        janitor.start(registry.backend, registry.uploads, seconds, [hot.sweep])
+        purge = partial(purging.sweep, registry.backend, registry.content.denied)
+        janitor.start(registry.backend, registry.uploads, seconds, [hot.sweep, purge])
+        collecting.start()
         made.completer.start()
         scrubber.start()
         silence.keep(mode)
 
     app.extensions["distserver.after_fork"] = after_fork
 
-    def before_exit() -> None:
-        made.completer.stop()
-        scrubber.stop()
-
-    app.extensions["distserver.before_exit"] = before_exit
+    app.extensions["distserver.before_exit"] = partial(_stop, made.completer, scrubber)
     create_api(app, registry, _access(config), config.deletes_enabled)
     return app
+
+
+def _stop(completer: Completer, scrubber: Scrubber) -> None:
+    completer.stop()
+    scrubber.stop()
 
 
 def open_proxied(config: Config, mode: Mode, metrics: Metrics) -> Proxied:
     """Open a registry that brings what it lacks from the upstreams; it makes no hot copies."""
     backend = _storage(config, metrics)
-    content = Content(backend, _alarm(config, metrics))
+    content = Content(backend, _alarm(config, metrics), _denied(config, backend))
     return _proxied(config, mode, metrics, backend, content)
 
 
@@ -125,8 +141,16 @@ def open_registry(config: Config) -> Registry:
 
     What is removed through it is not served by a server of this node during an outage either.
     """
-    registry = local_registry(open_storage(config), config.manifest_cache_bytes)
-    return recalling(registry, _hot(config, registry.backend))
+    backend = open_storage(config)
+    content = Content(backend, denied=_denied(config, backend))
+    registry = local_registry(backend, config.manifest_cache_bytes, content=content)
+    return recalling(registry, _hot(config, backend))
+
+
+def forget_purged(config: Config, backend: Backend, digests: frozenset[Digest]) -> None:
+    """Remove what this node's state has of purged content. Raises: OSError."""
+    _hot(config, backend).forget(digests)
+    Room(Path(config.state) / "partial", 0, 0).forget(digests)
 
 
 def open_storage(config: Config, damaged: Callable[[str], None] = lambda _: None) -> Backend:
@@ -237,7 +261,12 @@ def _hot(config: Config, backend: Backend, alarm: Alarm = no_alarm) -> Recall:
     directory, reserve = Path(config.state) / "hot", config.reserve_bytes
     tier = Tier(directory, config.hot_bytes, reserve if reserve >= 0 else RESERVE_BYTES)
     seconds = _outage_seconds(config) if config.hot_bytes else 0
-    return Recall(HotContent(backend, alarm, tier), Facts(Path(config.state) / "facts", seconds))
+    content = HotContent(backend, alarm, tier, _denied(config, backend))
+    return Recall(content, Facts(Path(config.state) / "facts", seconds))
+
+
+def _denied(config: Config, backend: Backend) -> DenyList:
+    return DenyList(backend, Path(config.state) / "denied")
 
 
 def _outage_seconds(config: Config) -> int:

@@ -15,6 +15,7 @@ from backends.base import (
     Guarded,
     HasSpace,
     LocalPath,
+    Moves,
     Revises,
     Space,
     Sweeps,
@@ -22,6 +23,7 @@ from backends.base import (
 from backends.errors import Unavailable
 from backends.guard.backend import Guard
 from backends.guard.gate import Kind
+from backends.keys import validate_key
 
 SWEEP_SECONDS = 60.0
 
@@ -46,6 +48,12 @@ class _Adopting(_Capable):
         if not self.is_local():
             raise Unavailable(f"{self._part} is no local disk: it cannot take over a file")
         self._inner.adopt(path, key)
+
+
+class _Moving(_Capable):
+    def move(self, source: str, target: str) -> None:
+        """See Moves.move."""
+        self._ask(partial(self._inner.move, source, validate_key(target)), Kind.DATA)
 
 
 class _Revising(_Capable):
@@ -91,6 +99,7 @@ class _Identified(_Capable):
 
 _CLASSES: dict[type, type[Guard]] = {
     Adopts: _Adopting,
+    Moves: _Moving,
     Revises: _Revising,
     LocalPath: _Local,
     HasSpace: _Measured,

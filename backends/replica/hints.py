@@ -1,6 +1,6 @@
 """What a member has missed: small entries on the others, worked off when it is back.
 
-    hints/<id of the member>/<nonce>     {"key": …, "verb": "copy" or "delete"}
+    hints/<id of the member>/<nonce>     {"key": …, "verb": "copy", "delete" or "erase"}
     hints/<id of the member>/all         too many to tell: a repair must look at everything
 
 Only a help: what no hint tells of, a repair finds.
@@ -16,9 +16,11 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 
+from backends.base import Backend
 from backends.errors import Corrupt, InvalidKey, NotFound, StorageError
+from backends.helpers import erase
 from backends.keys import validate_key
-from backends.replica.asking import answers
+from backends.replica.asking import answer_within, answers
 from backends.replica.lane import Lane
 from backends.replica.listing import open_streams, union
 from backends.replica.member import WRITE_SECONDS, Member
@@ -30,10 +32,12 @@ from backends.replica.writing import SetWriter
 log = logging.getLogger(__name__)
 PREFIX = "hints/"
 ALL = "all"
-COPY, DELETE = "copy", "delete"
+COPY, DELETE, ERASE = "copy", "delete", "erase"
 MAX_HINTS = 10_000
 """That one process writes for a member before it writes ALL instead."""
 MAX_HINT_BYTES = 4096
+ERASE_SECONDS = 600.0
+"""A member may have to look through all that it has."""
 _HINT_SECONDS = 60.0
 
 
@@ -59,6 +63,14 @@ class Hints:
                 written = self._lane.submit(partial(self._write, hint, data, id_), _HINT_SECONDS)
                 if written.done() and written.exception():  # there are too many at once
                     self._lost.add(id_)
+
+    def wait(self) -> None:
+        """Wait until what was noted is written; it is not where no other member can be reached.
+
+        Blocks on: a write for each hint before it, _HINT_SECONDS at most.
+        """
+        # One thread takes them in turn.
+        answer_within(self._lane.submit(lambda: None, _HINT_SECONDS), _HINT_SECONDS, "late")
 
     def pending(self, member: Member) -> Iterator[str]:
         """Yield the keys of a member's hints, as far as the others tell. Raises: Unavailable.
@@ -107,10 +119,13 @@ class Hints:
     def _do(self, hint: str, member: Member) -> None:
         with self._opening.open(hint, (0, None)) as reader:
             verb, key = _parse(reader.read(MAX_HINT_BYTES))
-        if verb == DELETE and not self._is_there(key, member):
-            done_by(member.tell(lambda backend: backend.delete(key)), member)
-        else:
-            self._mending.copy_if_absent(key, member)
+        if verb in _REMOVE and not self._is_there(key, member):
+            remove, seconds = _REMOVE[verb]
+            done_by(member.tell(lambda backend: remove(backend, key), seconds), member, seconds)
+            # It may have been written again since, here too: then what was written is to stay.
+            if not self._is_there(key, member):
+                return
+        self._mending.copy_if_absent(key, member)
 
     def _is_there(self, key: str, member: Member) -> bool:
         """Whether another member has the key by now: then it was written again."""
@@ -137,6 +152,13 @@ class Hints:
         known = {m.id for m in self._roster.all}
         marker = self._roster.marker
         return [id_ for id_ in (*marker.members, *marker.joining) if id_ not in known]
+
+
+def _delete(backend: Backend, key: str) -> None:
+    backend.delete(key)
+
+
+_REMOVE = {DELETE: (_delete, WRITE_SECONDS), ERASE: (erase, ERASE_SECONDS)}
 
 
 def _parse(data: bytes) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from backends.replica.member import Member
 from backends.replica.mending import Mending
 from backends.replica.roster import Roster
 
-PLACES = ("blobs/", "catalog/", "chunks/", "repositories/")
+PLACES = ("blobs/", "catalog/", "chunks/", "deny/", "repositories/")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from functools import partial
 from backends.base import Backend, Entry, Reader, Space, Standing, Sweeps, Writer
 from backends.check import CheckResult, Examines
 from backends.errors import Incomplete, NotFound, StorageError, Unavailable
-from backends.helpers import put, space_of
+from backends.helpers import erase, put, restore, space_of
 from backends.keys import validate_key, validate_prefix
 from backends.replica.asking import answers, ask
 from backends.replica.content import PRIVATE
 from backends.replica.forming import form
-from backends.replica.hints import COPY, DELETE, Hints
+from backends.replica.hints import COPY, DELETE, ERASE, ERASE_SECONDS, Hints
 from backends.replica.listing import Listing
 from backends.replica.member import READ_SECONDS, WRITE_SECONDS, Member, Opener
 from backends.replica.membership import Membership
@@ -27,7 +27,7 @@ from backends.replica.roster import Roster
 from backends.replica.sight import look
 from backends.replica.telling import Told
 from backends.replica.tending import Tending
-from backends.replica.writing import SetWriter
+from backends.replica.writing import SYNC_BYTES_PER_SECOND, SetWriter
 
 log = logging.getLogger(__name__)
 
@@ -84,21 +84,13 @@ class ReplicaSet:
 
     def link(self, source: str, target: str) -> None:
         """See Backend.link. A member that lacks the source gets a copy from another."""
-        validate_key(source)
+        self._link(source, target, lambda backend: backend.link(source, target), WRITE_SECONDS)
+
+    def copy(self, source: str, target: str) -> None:
+        """See Copies.copy: by each member as it can. One that lacks the source gets it as well."""
         validate_key(target)
-        told = Told(self.roster, lambda backend: backend.link(source, target))
-        told.wait()
-        lacking = [
-            member
-            for member, error in told.errors.items()
-            if isinstance(error, NotFound) and self.roster.counts(member)
-        ]
-        if not told.done and len(lacking) >= self.roster.quorum.read:
-            raise NotFound(source)
-        if told.done:
-            self._copy_until_enough(target, told, lacking)
-        told.require()
-        told.report(partial(self.hints.note, COPY, target))
+        seconds = WRITE_SECONDS + self.stat(source).size / SYNC_BYTES_PER_SECOND
+        self._link(source, target, lambda backend: restore(backend, source, target), seconds)
 
     def delete(self, key: str) -> None:
         """See Backend.delete. All members are waited for, not only W: nothing tells of it later."""
@@ -107,6 +99,19 @@ class ReplicaSet:
         told.wait(READ_SECONDS)
         told.require()
         told.report(partial(self.hints.note, DELETE, key))
+
+    def erase(self, key: str) -> None:
+        """See Erases.erase: by all members that can be reached; the others are told by hints.
+
+        Raises: Unavailable, also when too few were reached. Blocks on: a member that looks
+        through all it has, ERASE_SECONDS at most.
+        """
+        validate_key(key)
+        told = Told(self.roster, lambda backend: erase(backend, key), ERASE_SECONDS)
+        told.wait(ERASE_SECONDS)
+        told.require()
+        told.report(partial(self.hints.note, ERASE, key))
+        self.hints.wait()
 
     def keys(self, prefix: str, after: str = "", settle: bool = False) -> Iterator[str]:
         """See Backend.keys. Raises: also Incomplete, at the end, if fewer than R answered."""
@@ -187,6 +192,25 @@ class ReplicaSet:
     def scrub(self, key: str) -> int:
         """See Proves.scrub."""
         return self._tending.scrub(key)
+
+    def _link(
+        self, source: str, target: str, call: Callable[[Backend], None], seconds: float
+    ) -> None:
+        validate_key(source)
+        validate_key(target)
+        told = Told(self.roster, call, seconds)
+        told.wait()
+        lacking = [
+            member
+            for member, error in told.errors.items()
+            if isinstance(error, NotFound) and self.roster.counts(member)
+        ]
+        if not told.done and len(lacking) >= self.roster.quorum.read:
+            raise NotFound(source)
+        if told.done:
+            self._copy_until_enough(target, told, lacking)
+        told.require()
+        told.report(partial(self.hints.note, COPY, target))
 
     def _copy_until_enough(self, key: str, told: Told, lacking: list[Member]) -> None:
         for member in lacking:

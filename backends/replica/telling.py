@@ -22,14 +22,16 @@ class Told:
     errors  what hindered others
     """
 
-    def __init__(self, roster: Roster, call: Callable[[Backend], None]) -> None:
-        """Tell all; wait until enough have done it. Raises: Unavailable."""
+    def __init__(
+        self, roster: Roster, call: Callable[[Backend], None], seconds: float = WRITE_SECONDS
+    ) -> None:
+        """Tell all; wait so long until enough have done it. Raises: Unavailable."""
         enough = roster.acknowledging()
         self.done: list[Member] = []
         self.errors: dict[Member, StorageError] = {}
         self._roster = roster
-        self._waiting = {member: member.tell(call) for member in roster.written}
-        for member, answer in answers(list(self._waiting.items()), WRITE_SECONDS):
+        self._waiting = {member: member.tell(call, seconds) for member in roster.written}
+        for member, answer in answers(list(self._waiting.items()), seconds):
             self._take(member, answer)
             if len(self.done) >= enough:
                 break

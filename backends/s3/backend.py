@@ -8,9 +8,10 @@ from functools import partial
 
 from backends.base import Backend, Entry, Reader, Writer
 from backends.check import CheckResult
-from backends.errors import NotFound, RangeInvalid, Unavailable
+from backends.errors import Corrupt, NotFound, RangeInvalid, Unavailable
 from backends.keys import is_key, validate_prefix
 from backends.s3.client import Client
+from backends.s3.copying import copy_data
 from backends.s3.entries import HEAD_BYTES, POINTER_BYTES, Pointer, decode, size_of
 from backends.s3.identity import Known, anything
 from backends.s3.listing import listed_entries, lists_by_bytes, names_below
@@ -62,10 +63,13 @@ class S3:
         stop = size if stop is None else stop
         if not 0 <= start <= stop <= size:
             raise RangeInvalid(f"{key}: {start}..{stop} of {size}")
-        if isinstance(found, Pointer):
-            data = self._place.data(found.data_id)
-            return DataReader(self._client, data, size, start, stop)
-        return SmallReader(found, start, stop)
+        if isinstance(found, bytes):
+            return SmallReader(found, start, stop)
+        try:
+            return DataReader(self._client, self._place.data(found.data_id), size, start, stop)
+        except Corrupt:
+            self.stat(key)  # it may have been erased since: then this says so
+            raise
 
     def create(self) -> Writer:
         """See Backend.create. Nothing is sent before 8 MiB are there, or the name is."""
@@ -82,14 +86,32 @@ class S3:
         require_young(begun, MAX_NAMING_SECONDS, "linking")
         self._client.put(to, head)
 
+    def copy(self, source: str, target: str) -> None:
+        """See Copies.copy: the server copies the data, a second for each 100 MB or so."""
+        to, name = self._place.entry(target), self._place.entry(source)
+        self._guard()
+        begun = now()
+        head, total = self._whole(name)
+        found = decode(name, head, total)
+        if isinstance(found, Pointer):
+            head = self._copied(source, found).encode()
+        require_young(begun, MAX_NAMING_SECONDS, "copying")
+        self._client.put(to, head)
+
     def delete(self, key: str) -> None:
         """See Backend.delete. Data that nothing names any more is removed by sweep."""
         name = self._place.entry(key)
         self._guard()
-        try:
-            self._client.call("delete_object", Key=name)
-        except NotFound:  # so say some servers; to us it is success
-            return
+        self._remove(name)
+
+    def erase(self, key: str) -> None:
+        """See Erases.erase. A bucket that keeps versions of objects keeps the bytes."""
+        name = self._place.entry(key)
+        self._guard()
+        data = self._only_named_by(name)
+        self._remove(name)
+        if data:
+            self._remove(data)
 
     def keys(self, prefix: str, after: str = "", settle: bool = False) -> Iterator[str]:
         """See Backend.keys: 1,000 keys a request, or a request a directory: see listing."""
@@ -99,6 +121,29 @@ class S3:
         """Return what an entry's object holds, and its bytes by the server's count."""
         head, piece = self._client.fetch(name, HEAD_BYTES)
         return head, piece.total
+
+    def _remove(self, name: str) -> None:
+        try:
+            self._client.call("delete_object", Key=name)
+        except NotFound:  # so say some servers; to us it is success
+            return
+
+    def _only_named_by(self, name: str) -> str:
+        """Return the name of the data that only this entry names; "" = none."""
+        try:
+            found = decode(name, *self._whole(name))
+        except (NotFound, Corrupt):  # what we did not write names nothing
+            return ""
+        if isinstance(found, bytes) or Sweep(self._client).is_named(found, besides=name):
+            return ""
+        return self._place.data(found.data_id)
+
+    def _copied(self, key: str, found: Pointer) -> Pointer:
+        try:
+            return copy_data(self._client, found)
+        except NotFound as exc:
+            self.stat(key)  # it may have been erased since: then this says so
+            raise Corrupt(f"{self._place}: the data of {key} is gone, but named") from exc
 
     def _keys(self, prefix: str, after: str) -> Iterator[str]:
         self._guard()

@@ -38,8 +38,10 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 _PROOF = {
     "get_object": {"ETag", "LastModified", "ContentLength"},
     "put_object": {"ETag"},
+    "copy_object": {"CopyObjectResult"},
     "create_multipart_upload": {"UploadId"},
     "upload_part": {"ETag"},
+    "upload_part_copy": {"CopyPartResult"},
     "complete_multipart_upload": {"ETag"},
     "list_objects_v2": {"IsTruncated"},
     "list_multipart_uploads": {"IsTruncated"},
@@ -179,6 +181,10 @@ class Client:
         finally:
             piece.body.close()
         return self.fetch(name, stop, tries - 1)
+
+    def size(self, name: str) -> int:
+        """Return the bytes of an object that is not empty. Raises: NotFound, Unavailable."""
+        return self.fetch(name, 1)[1].total
 
     def read(self, body: Any, n: int) -> bytes:
         """Read n bytes of an answer's body. Raises: Unavailable (also: it ends before)."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 from backends.errors import StorageError, Unavailable
 from backends.s3.client import Body, Client
@@ -38,11 +40,14 @@ class Multipart:
 
     def add(self, part: Body) -> None:
         """Take a part, and send it when the one before has arrived; it is not to be used again."""
-        self._wait()
-        if self.next_number > MAX_PARTS:
-            raise Unavailable(f"{self._client.place}: an entry has {MAX_PARTS} parts at most")
-        self._sending = self._thread.submit(self._send, self.next_number, part)
-        self.next_number += 1
+        self._begin(partial(self._send, part))
+
+    def add_copy(self, source: dict[str, str], start: int, stop: int) -> None:
+        """The same with a part that the server copies: the half-open range of another object.
+
+        Raises: also NotFound.
+        """
+        self._begin(partial(self._copy, source, f"bytes={start}-{stop - 1}"))
 
     def complete(self) -> None:
         """Make the object of its parts, durable on return."""
@@ -63,13 +68,34 @@ class Multipart:
         except StorageError as exc:
             _log.warning("parts of an upload stay until a sweep: %s", exc)
 
+    def _begin(self, send: Callable[[int], str]) -> None:
+        self._wait()
+        if self.next_number > MAX_PARTS:
+            raise Unavailable(f"{self._client.place}: an entry has {MAX_PARTS} parts at most")
+        self._sending = self._thread.submit(self._note, self.next_number, send)
+        self.next_number += 1
+
     def _wait(self) -> None:
         sending, self._sending = self._sending, None
         if sending is not None:
             sending.result()
 
-    def _send(self, number: int, part: Body) -> None:
+    def _note(self, number: int, send: Callable[[int], str]) -> None:
+        self._sent.append({"PartNumber": number, "ETag": send(number)})
+
+    def _send(self, part: Body, number: int) -> str:
         answer = self._client.call(
             "upload_part", part, Key=self._name, UploadId=self._id, PartNumber=number
         )
-        self._sent.append({"PartNumber": number, "ETag": answer["ETag"]})
+        return str(answer["ETag"])
+
+    def _copy(self, source: dict[str, str], range_: str, number: int) -> str:
+        answer = self._client.call(
+            "upload_part_copy",
+            Key=self._name,
+            UploadId=self._id,
+            PartNumber=number,
+            CopySource=source,
+            CopySourceRange=range_,
+        )
+        return str(answer["CopyPartResult"]["ETag"])

@@ -46,6 +46,15 @@ class Sweep:
         begins = (self._place.data(), self._place.own(EXAMINED))
         return sum(self._abort_uploads(one, age) for one in begins) + self._remove_data(age)
 
+    def is_named(self, pointer: Pointer, besides: str) -> bool:
+        """Whether an entry names that data, besides one, by the name of its object.
+
+        Raises: Unavailable. Blocks on: a listing of all objects, a request for each 1,000.
+        """
+        others = Marks(_mark_of(id_, one) for id_, one in self._data() if id_ != pointer.data_id)
+        unclear = (one.name for one in self._unclear(others) if one.name != besides)
+        return any(pointer.data_id in self._named_by(name) for name in unclear)
+
     def _abort_uploads(self, prefix: str, age: float) -> int:
         """MinIO lists none (it drops them by itself after 24 h) and refuses a prefix `….`."""
         position: dict[str, Any] = {"KeyMarker": "", "UploadIdMarker": ""}
@@ -89,19 +98,17 @@ class Sweep:
         named = Marks(_mark_of_etag(one) for one in self._pointers())
         known, unnamed = array("Q"), set[str]()
         for data_id, one in self._data():
-            mark = _mark_of_content(Pointer(data_id, one.size).encode())
+            mark = _mark_of(data_id, one)
             known.append(mark)
             if one.age >= age and mark not in named and len(unnamed) < MAX_CONDEMNED:
                 unnamed.add(data_id)
-        return unnamed - self._named_by_others(Marks(known)) if unnamed else unnamed
+        for one in self._unclear(Marks(known)) if unnamed else ():
+            unnamed -= self._named_by(one.name)
+        return unnamed
 
-    def _named_by_others(self, known: Marks) -> set[str]:
-        """Ids named by entries whose ETag does not tell it; these are read."""
-        found = set()
-        for one in self._pointers():
-            if _mark_of_etag(one) not in known:
-                found |= self._named_by(one.name)
-        return found
+    def _unclear(self, known: Marks) -> Iterator[Listed]:
+        """Entries whose ETag does not tell that they name one of these: they have to be read."""
+        return (one for one in self._pointers() if _mark_of_etag(one) not in known)
 
     def _named_by(self, name: str) -> set[str]:
         try:
@@ -132,6 +139,11 @@ class Marks:
     def __contains__(self, mark: int) -> bool:
         at = bisect_left(self._marks, mark)
         return at < len(self._marks) and self._marks[at] == mark
+
+
+def _mark_of(data_id: str, one: Listed) -> int:
+    """Return the mark of the pointers that name a data object."""
+    return _mark_of_content(Pointer(data_id, one.size).encode())
 
 
 def _mark_of_content(data: bytes) -> int:

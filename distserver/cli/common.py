@@ -59,13 +59,18 @@ def require_owner(config: Config) -> None:
         path = Path(place)
         owner = within(partial(_owner_of, path), place)
         if owner and os.geteuid() == 0:
-            try:
-                name = pwd.getpwuid(owner).pw_name
-            except KeyError:
-                name = f"#{owner}"
+            name = user_name(owner)
             raise click.ClickException(
                 f"{path} belongs to {name}: run this as that user (sudo -u '{name}' …)"
             )
+
+
+def user_name(uid: int) -> str:
+    """Return the name of a user of this machine; #UID where it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
 
 
 def _owner_of(path: Path) -> int:

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 import click
 
@@ -27,7 +28,8 @@ def verify(loaded: Loaded, repair: bool, as_json: bool) -> None:
 
     One line an image; damage is named by digest. Exit code 1 if anything is damaged or missing, and
     with --repair if anything of that could not be mended.
-    A pulled image whose parts have not all come is "partial", which is no damage.
+    A pulled image whose parts have not all come is "partial", one that lacks what was purged is
+    "purged": neither is damage.
     Pushing a damaged image again mends it. Safe beside running servers, which do the same in the
     background (scrub_days); reads everything, so it takes as long as the disk takes to read it all.
 
@@ -71,6 +73,8 @@ class _Damage:
     def look(self) -> None:
         """Read everything, and tell what is damaged."""
         for checked in _with_progress(self.registry):
+            if checked.purged:
+                click.echo(f"purged  {checked.key}: came back, and will be erased again", err=True)
             if checked.chunks:
                 self.chunks.append(checked)
             if checked.problem:
@@ -119,9 +123,10 @@ def _with_progress(registry: Registry) -> Iterator[verification.Checked]:
 
 
 def _image_line(image: verification.Image, as_json: bool) -> str:
-    problems, awaited = list(map(str, image.problems)), list(map(str, image.awaited))
+    found = {"problems": image.problems, "awaited": image.awaited, "purged": image.purged}
+    texts = {kind: list(map(str, problems)) for kind, problems in found.items()}
     if as_json:
-        row = {"image": image.name, "digest": str(image.digest)}
-        return json.dumps({**row, "problems": problems, "awaited": awaited})
-    state = "DAMAGED" if problems else "partial" if awaited else "ok"
-    return "\n         ".join([f"{state:8} {image.name}", *problems, *awaited])
+        return json.dumps({"image": image.name, "digest": str(image.digest), **texts})
+    state = "purged" if image.purged else "partial" if image.awaited else "ok"
+    state = "DAMAGED" if image.problems else state
+    return "\n         ".join([f"{state:8} {image.name}", *chain(*texts.values())])

@@ -5,7 +5,7 @@ never values.
 """
 
 from distserver.config.keys import DEFAULT_STORAGE, Config, ConfigError, UpstreamConfig
-from distserver.config.reading import DEFAULT_FILE, Loaded, load
+from distserver.config.reading import DEFAULT_FILE, Loaded, load, to_environ
 from distserver.config.rules import is_loopback, parse_listen
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "is_loopback",
     "load",
     "parse_listen",
+    "to_environ",
 ]

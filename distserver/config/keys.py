@@ -103,6 +103,19 @@ class Config:
         " there by signed links, unverified; empty = all goes through us",
     )
     manifest_cache_bytes: int = key(64 << 20, "memory for manifests, bytes a worker")
+    gc_interval_seconds: int = key(
+        86400, "from one garbage collection to the next; 0 = only by `distserver gc`"
+    )
+    gc_grace_seconds: int = key(
+        86400, "content that was pushed or asked for within this is never garbage"
+    )
+    gc_hold_seconds: int = key(7 * 86400, "garbage stays in the trash for so long")
+    gc_settle_seconds: int = key(
+        -1, "how long listings may lag behind; -1 = 120 on a network mount, else 0"
+    )
+    untagged_seconds: int = key(
+        0, "pushed manifests that no tag keeps are deleted after this, 7200 at least; 0 = never"
+    )
     upload_expiry_seconds: int = key(86400, "an upload without progress is given up after this")
     stall_timeout_seconds: int = key(60, "a connection that neither takes nor gives a byte is cut")
     graceful_timeout_seconds: int = key(3600, "how long a stopping worker lets transfers finish")

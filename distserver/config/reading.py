@@ -57,6 +57,18 @@ def load(
     return Loaded(config, sources, partial(load, file, environ, flags))
 
 
+def to_environ(config: Config) -> dict[str, str]:
+    """Return the variables by which another process reads the same; tables are left out."""
+    values = {f.name: getattr(config, f.name) for f in fields(Config) if f.name != "upstream"}
+    return {PREFIX + name.upper(): _spelled(v) for name, v in values.items() if v is not None}
+
+
+def _spelled(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _absolute(url: str) -> str:
     """A path as a full path, so that it means the same to whoever reads it later."""
     return url if "://" in url else str(Path(url).absolute())

@@ -6,6 +6,9 @@ from urllib.parse import urlsplit
 
 from distserver.config.keys import Config, ConfigError, UpstreamConfig
 
+MIN_UNTAGGED_SECONDS = 7200
+"""No push rests on records as old as that: they are renewed each hour."""
+
 
 def check(config: Config) -> None:
     """Refuse a configuration whose keys do not fit together. Raises: ConfigError."""
@@ -24,6 +27,7 @@ def check(config: Config) -> None:
     ):
         if getattr(config, name) < 1:
             raise ConfigError(f"{name} must be at least 1")
+    _check_collection(config)
     if config.workers < 0 or config.reserve_bytes < -1 or config.manifest_cache_bytes < 0:
         raise ConfigError("workers, reserve_bytes and manifest_cache_bytes cannot be negative")
     if min(config.partial_bytes, config.hot_bytes) < 0 or config.outage_seconds < -1:
@@ -35,6 +39,14 @@ def check(config: Config) -> None:
     _check_ttls("tag_ttl_seconds", config.tag_ttl_seconds)
     _check_endpoints(config)
     parse_listen(config.listen)
+
+
+def _check_collection(config: Config) -> None:
+    for name in ("gc_interval_seconds", "gc_grace_seconds", "gc_hold_seconds"):
+        if getattr(config, name) < 0:
+            raise ConfigError(f"{name} cannot be negative")
+    if config.untagged_seconds and config.untagged_seconds < MIN_UNTAGGED_SECONDS:
+        raise ConfigError(f"untagged_seconds is 0, or at least {MIN_UNTAGGED_SECONDS}")
 
 
 def _check_endpoints(config: Config) -> None:

@@ -149,6 +149,18 @@ class Denied(RegistryError):
     status, code, message = 403, "DENIED", "requested access to the resource is denied"
 
 
+class Purged(Denied):
+    """code-12: an operator purged this content: it is not served, taken or fetched again.
+
+    403, since 404 would be acted upon: who pushes would send all of it before it is refused, and a
+    registry that pulls from us would take it for absent. No status keeps containerd from its next
+    mirror: since 2021 (its pull request 5275) it goes on after any failure, before that after a
+    404. Of several failures it tells the operator of a 403 rather than of a 404.
+    """
+
+    message = "it was purged here for good: ask the operator of this registry"
+
+
 class StorageFull(Denied):
     """code-12 with 507: no room for this push; pulls go on."""
 

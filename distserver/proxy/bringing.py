@@ -9,7 +9,7 @@ import logging
 from dataclasses import dataclass
 
 from distserver.oci.digests import Digest
-from distserver.oci.errors import Denied, ManifestUnknown, ServiceUnavailable
+from distserver.oci.errors import Denied, ManifestUnknown, Purged, ServiceUnavailable
 from distserver.oci.manifests import Descriptor
 from distserver.oci.names import Tag
 from distserver.oci.references import Reference
@@ -47,7 +47,8 @@ class Bringing:
     def blob(self, source: Source, name: str, blob: Descriptor) -> None:
         """Bring a blob that a held manifest names, unless it is held.
 
-        Raises: UpstreamError, NoRoom, Unavailable. Blocks on: the upstream, as long as bytes come.
+        Raises: UpstreamError, NoRoom, Unavailable, Purged.
+        Blocks on: the upstream, as long as bytes come.
         """
         if not self.blobs.has(name, blob.digest):
             self.flights.finish(source.wanted(blob.digest, blob.size, background=True))
@@ -80,7 +81,7 @@ class Bringing:
         for reference in references:
             try:
                 found.append(self.manifests.held(name, reference))
-            except ManifestUnknown as exc:
+            except (ManifestUnknown, Purged) as exc:
                 log.debug("no %s: %s", reference, exc.message)
         return found
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from backends.errors import StorageError
 from distserver.oci.digests import Digest
-from distserver.oci.errors import ManifestUnknown, RegistryError
+from distserver.oci.errors import ManifestUnknown, Purged, RegistryError
 from distserver.oci.manifests import Manifest, parse_manifest
 from distserver.proxy.background import Jobs
 from distserver.proxy.begun import Task, upstream_of
@@ -116,7 +116,7 @@ class Completer:
         try:
             self._complete(task, source)
             log.info("complete: %s@%s", task.name, task.digest)
-        except ManifestUnknown as exc:
+        except (ManifestUnknown, Purged) as exc:
             log.info("not completed, it is not here any more: %s", exc.detail)
 
     def _put_off(self, path: Path, task: Task | None, error: Exception) -> None:
@@ -151,5 +151,7 @@ class Completer:
                 self._bringing.blob(source, name, blob)
             except (UpstreamError, NoRoom) as exc:
                 failure = failure or exc
+            except Purged as exc:
+                log.info("%s comes without a part: %s: %s", name, blob.digest, exc.message)
         if failure:
             raise failure

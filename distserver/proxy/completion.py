@@ -13,6 +13,7 @@ from collections.abc import Collection
 from functools import partial
 
 from distserver.oci.digests import Digest
+from distserver.oci.errors import Purged
 from distserver.oci.manifests import Descriptor, Manifest, parse_manifest
 from distserver.oci.references import referrers_tag
 from distserver.proxy.begun import Begun
@@ -54,10 +55,17 @@ class Completion:
         key = (name, stored.digest)
         if self._complete.get(key):
             return True
-        if is_whole(stored, partial(self._blobs.has, name), partial(self._member, name)):
+        if is_whole(stored, partial(self._is_settled, name), partial(self._member, name)):
             self._complete.set(key, True)
             return True
         return False
+
+    def _is_settled(self, name: str, digest: Digest) -> bool:
+        """Whether nothing of a blob has to come: what was purged never does."""
+        try:
+            return self._blobs.has(name, digest)
+        except Purged:
+            return True
 
     def hindrance(self, source: Source, name: str, manifest: Manifest) -> str | None:
         """Why something that the image lacks did not come a moment ago; None if nothing hinders.
@@ -66,11 +74,10 @@ class Completion:
         """
         for blob in manifest.blobs:
             failure = Partial(source.wanted(blob.digest).directory).failure(HINDERED_SECONDS)
-            if failure and not self._blobs.has(name, blob.digest):
+            if failure and not self._is_settled(name, blob.digest):
                 return failure.reason
         for child in manifest.children:
-            if self._manifests.has(name, child.digest):
-                stored = self._manifests.held(name, child.digest)
+            if stored := self._member(name, child.digest):
                 member = parse_manifest(stored.data, stored.media_type)
                 if not member.children and (found := self.hindrance(source, name, member)):
                     return found
@@ -79,7 +86,10 @@ class Completion:
     def _member(self, name: str, digest: Digest) -> StoredManifest | None:
         if not self._manifests.has(name, digest):
             return None
-        return self._manifests.held(name, digest)
+        try:
+            return self._manifests.held(name, digest)
+        except Purged:
+            return None
 
 
 def members(manifest: Manifest, platforms: Collection[str]) -> list[Descriptor]:

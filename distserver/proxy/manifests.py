@@ -11,7 +11,7 @@ from functools import partial
 from backends.errors import StorageError
 from distserver.metrics import Metrics
 from distserver.oci.digests import Digest
-from distserver.oci.errors import ManifestUnknown, RegistryError
+from distserver.oci.errors import ManifestUnknown, Purged, RegistryError
 from distserver.oci.manifests import parse_manifest
 from distserver.oci.names import Tag
 from distserver.oci.references import Reference
@@ -86,8 +86,10 @@ class ProxiedManifests(PulledManifests):
             return super().get(name, reference)
         try:
             held = super().get(name, reference)
-        except (ManifestUnknown, StorageError) as here:
-            self._count(reference, "miss")
+        except (ManifestUnknown, StorageError, Purged) as here:
+            if isinstance(here, Purged) and isinstance(reference, Digest):
+                raise
+            self._count(reference, "miss")  # a tag may name something else there by now
             return self._fetched(source, name, reference, here)
         if not held.pulled:
             self._remember_pinned(name, reference)
@@ -196,6 +198,8 @@ class ProxiedManifests(PulledManifests):
         try:
             with source.uplink.limits.seats.take():
                 return _result(job, REVALIDATE_SECONDS if patient else 0.0)
+        except Purged as exc:
+            return replace(held, warning=f"stale: {exc.message}")
         except UpstreamError as exc:
             if isinstance(exc, UpstreamLate) and patient:
                 source.uplink.overran()
@@ -257,6 +261,8 @@ class ProxiedManifests(PulledManifests):
         return isinstance(reference, Tag) and self._freshness.ever(name, f"{reference} is pinned")
 
     def _ask(self, source: Source, reference: Reference) -> Fetched:
+        if isinstance(reference, Digest):
+            self._content.denied.require(reference)
         return source.uplink.ask(lambda r: r.manifest(source.repository, reference))
 
     def _keep(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from distserver.config import Config
 from distserver.metrics import Metrics
+from distserver.oci.digests import Digest
 from distserver.proxy.begun import Begun
 from distserver.proxy.blobs import ProxiedBlobs
 from distserver.proxy.bringing import Bringing
@@ -23,6 +27,8 @@ from distserver.proxy.upstream import breaker
 from distserver.proxy.upstream.mode import Mode
 from distserver.proxy.upstream.table import Upstreams
 from distserver.registry import Registry
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +67,12 @@ def proxied(
     manifests = ProxiedManifests(registry, config.manifest_cache_bytes, parts)
     referrers = ProxiedReferrers(registry, manifests, sources, freshness, mode)
 
+    denied = registry.content.denied
+    denied.listen(partial(_forget, room))
+
     def sweep() -> None:
         room.sweep()
+        room.forget(denied.all())
         freshness.sweep()
         breaker.sweep(state)
 
@@ -75,3 +85,11 @@ def proxied(
         tags=ProxiedTags(registry, sources),
     )
     return Proxied(wrapped, bringing, Completer(bringing, config.platforms, sweep))
+
+
+def _forget(room: Room, digests: Collection[Digest]) -> None:
+    """Remove partials of what was purged; those that stay go with the next sweep."""
+    try:
+        room.forget(digests)
+    except OSError as exc:
+        log.warning("partial blobs that were purged stay: %s", exc)

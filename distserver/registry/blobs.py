@@ -9,7 +9,7 @@ from functools import partial
 from backends.base import Reader
 from backends.errors import Corrupt, NotFound
 from distserver.oci.digests import Digest
-from distserver.oci.errors import BlobUnknown
+from distserver.oci.errors import BlobUnknown, Purged
 from distserver.registry import layout
 from distserver.registry.content import Content
 from distserver.registry.records import RecordStore
@@ -51,7 +51,7 @@ class Blobs:
         return True
 
     def arrived(self, name: str, digest: Digest) -> bool:
-        """Whether nothing of the blob is on its way here: what was removed, or rotted, is not.
+        """Whether nothing of it is on its way here: what was removed, purged, or rotted, is not.
 
         Raises: Unavailable.
         """
@@ -62,7 +62,7 @@ class Blobs:
             self._content.size(digest)
         except NotFound:
             return False
-        except Corrupt:
+        except (Corrupt, Purged):
             return True
         return True
 
@@ -115,4 +115,5 @@ class Blobs:
             raise BlobUnknown(detail={"digest": str(digest)})
 
     def _readable(self, name: str, digest: Digest) -> bool:
+        self._content.denied.require(digest)
         return bool(self._records.read(layout.blob_records(name, digest)).live)

@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from cachetools import LRUCache
 
@@ -21,7 +22,9 @@ from distserver.oci.digests import Digest, new_hash
 from distserver.oci.errors import DigestInvalid
 from distserver.registry import layout, verified
 from distserver.registry.damaged import Damaged
+from distserver.registry.denied import DenyList
 from distserver.registry.hashes import fill
+from distserver.registry.trash import Trash
 from distserver.registry.verified import CHUNK_BYTES, ChunkVerifier, WholeVerifier
 
 log = logging.getLogger(__name__)
@@ -30,6 +33,8 @@ READ_BYTES = 1 << 20
 MAX_CHUNK_HASH_BYTES = 64 << 20
 """Chunk hashes of a 2 TiB entry; a longer list is refused rather than read."""
 
+LOOKS = 2
+T = TypeVar("T")
 Alarm = Callable[[Digest], None]
 """Told of each copy that is found damaged."""
 
@@ -39,12 +44,18 @@ def no_alarm(digest: Digest) -> None:
 
 
 class Content:
-    """Entries named by their digest."""
+    """Entries named by their digest.
 
-    def __init__(self, backend: Backend, alarm: Alarm = no_alarm) -> None:
+    denied  what is neither served nor taken: each method that does so raises Purged
+    """
+
+    def __init__(
+        self, backend: Backend, alarm: Alarm = no_alarm, denied: DenyList | None = None
+    ) -> None:
         self._backend, self._alarm = backend, alarm
+        self.denied = denied or DenyList(backend)
         self._proves = isinstance(backend, Proves)
-        self._damaged = Damaged(backend)
+        self._damaged, self._trash = Damaged(backend), Trash(backend)
         self._intact: LRUCache[verified.Identity, bool] = LRUCache(maxsize=100_000)
         self._lock = threading.Lock()
 
@@ -53,8 +64,9 @@ class Content:
 
         Raises: NotFound, Unavailable, Corrupt (the copy was found damaged before).
         """
+        self.denied.require(digest)
         try:
-            size = self._backend.stat(layout.blob(digest)).size
+            size = self._in_place(digest, self._backend.stat).size
         except Corrupt:
             if not self._damaged.has(digest):
                 self.corrupt(digest)
@@ -69,10 +81,12 @@ class Content:
         Replacing is what heals: a copy that rotted is gone once the same content was pushed again.
         Raises: DigestInvalid (nothing is stored), what the body raises, Full, Unavailable.
         """
+        self.denied.require(digest)
         with self._backend.create() as writer:
             hashes = fill(writer, body, digest.algorithm)
             if hashes.digest != digest:
                 raise DigestInvalid(f"the content has the digest {hashes.digest}, not {digest}")
+            self.denied.require(digest)  # again: the body may have taken hours
             self._damaged.keep_aside(digest)
             writer.commit(layout.blob(digest))
         self.put_chunks(digest, hashes.chunks)
@@ -86,6 +100,7 @@ class Content:
         """
         with self._backend.create() as writer:
             hashes = fill(writer, body, "sha256")
+            self.denied.require(hashes.digest)
             self._damaged.keep_aside(hashes.digest)
             writer.commit(layout.blob(hashes.digest))
         self.put_chunks(hashes.digest, hashes.chunks)
@@ -106,6 +121,7 @@ class Content:
         Without a copy where the storage lies on the file's own file system.
         Raises: DigestInvalid (the copy proved otherwise), OSError (reading), Full, Unavailable.
         """
+        self.denied.require(digest)
         self.put_chunks(digest, chunks)  # first: who reads what was just taken hashes a chunk only
         if isinstance(self._backend, Adopts):
             try:
@@ -125,9 +141,29 @@ class Content:
 
         Raises: NotFound (source), Full, Unavailable.
         """
+        self.denied.require(digest)
         self._damaged.keep_aside(digest)
         self._backend.link(source, layout.blob(digest))
         self._damaged.clear(digest)
+
+    def _in_place(self, digest: Digest, call: Callable[[str], T]) -> T:
+        """Call with the key of content; what lies in the trash is brought back first.
+
+        Looks more than once: between two looks the collector may have moved it to and fro.
+        Raises: NotFound (it is in neither), what the call raises, Unavailable.
+        """
+        key, restored = layout.blob(digest), False
+        for _ in range(LOOKS):
+            try:
+                return call(key)
+            except NotFound:
+                restored |= self._trash.restore(digest)
+        try:
+            return call(key)
+        except NotFound as exc:
+            if restored:
+                raise Unavailable(f"{digest} is taken away again and again") from exc
+            raise
 
     def _require_room(self, count: int) -> None:
         """Begin no copy that cannot end. Raises: Full, Unavailable."""
@@ -142,6 +178,7 @@ class Content:
 
     def put_small(self, digest: Digest, data: bytes) -> None:
         """Store data unless an intact copy is there. Raises: Full, Unavailable."""
+        self.denied.require(digest)
         try:
             if read_all(self._backend, layout.blob(digest), len(data)) == data:
                 self.proved(digest)
@@ -152,7 +189,8 @@ class Content:
 
     def read(self, digest: Digest, limit: int) -> bytes:
         """Return all bytes, verified. Raises: NotFound, Unavailable, Corrupt (also: over limit)."""
-        with self._alarmed(digest), self._backend.open(layout.blob(digest)) as reader:
+        self.denied.require(digest)
+        with self._alarmed(digest), self.raw(digest, 0) as reader:
             data = reader.read() if reader.size <= limit else None
         if data is None:
             raise Corrupt(f"{digest} is larger than {limit} bytes")
@@ -167,6 +205,7 @@ class Content:
         Raises: NotFound, RangeInvalid, Unavailable, Corrupt.
         Blocks on: opening, and reading the first chunk when the file was not verified before.
         """
+        self.denied.require(digest)
         with self._alarmed(digest):
             reader = self._opened(digest, start, stop)
         if self._is_proved(reader):
@@ -182,7 +221,7 @@ class Content:
 
     def raw(self, digest: Digest, start: int) -> Reader:
         """Open content from start on, unverified. Raises: NotFound, RangeInvalid, Unavailable."""
-        return self._backend.open(layout.blob(digest), start)
+        return self._in_place(digest, lambda key: self._backend.open(key, start))
 
     def chunk_hashes(self, digest: Digest, size: int) -> list[bytes] | None:
         """Return the stored chunk hashes of content of this size; None if there are none to use."""
@@ -199,7 +238,7 @@ class Content:
 
     def verify(self, digest: Digest) -> int:
         """Read all of it and compare; return its size. Raises: NotFound, Unavailable, Corrupt."""
-        with self._alarmed(digest), self._backend.open(layout.blob(digest)) as reader:
+        with self._alarmed(digest), self.raw(digest, 0) as reader:
             found = new_hash(digest.algorithm)
             while data := reader.read(READ_BYTES):
                 found.update(data)
@@ -233,7 +272,7 @@ class Content:
 
     def _opened(self, digest: Digest, start: int, stop: int | None) -> Reader:
         """Open what is stored, unverified but by a storage that does so itself."""
-        reader = self._backend.open(layout.blob(digest), start, stop)
+        reader = self._in_place(digest, lambda key: self._backend.open(key, start, stop))
         return verified.ProvedReader(reader, digest, self.corrupt) if self._proves else reader
 
     def _is_proved(self, reader: Reader) -> bool:

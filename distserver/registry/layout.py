@@ -10,8 +10,10 @@
     repositories/<name>/_uploads/<session>/<piece>         one a PATCH body, see uploads.Piece
     catalog/<name>/_name                                   the repository exists, a hint
     hints/damaged/<alg>-<hex>                              that copy was found damaged
-    trash/damaged/<alg>-<hex>-<nonce>                      a damaged copy that a good one replaced
-    deny/<alg>-<hex>                                       purged: never stored or served again
+    trash/<alg>/<2 hex>/<hex>-<run>                        what a run of the collector took
+    gc/<run>/begun, gc/<run>/moved, gc/census, gc/lease    the collector's own, see gc.runs
+    deny/<alg>-<hex>                                       purged for ever, see denied
+    trash/damaged/<alg>-<hex>-<nonce>                      a damaged copy that was replaced
 
 Names of repositories have no component that begins with "_", so no key is a parent of another.
 Pure: no I/O.
@@ -22,18 +24,37 @@ from __future__ import annotations
 import re
 
 from distserver.oci.digests import Digest
+from distserver.oci.errors import DigestInvalid
 from distserver.oci.names import Tag
 
 REPOSITORIES = "repositories/"
 CATALOG = "catalog/"
+BLOBS = "blobs/"
 DAMAGED = "hints/damaged/"
-DENIED = "deny/"
+TRASH = "trash/"
+GC = "gc/"
+DENY = "deny/"
 OPEN = "_open"
 
 
 def blob(digest: Digest) -> str:
     """Key of the bytes with this digest."""
     return f"blobs/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
+
+
+def digest_of_blob(key: str) -> Digest | None:
+    """The digest that a key under BLOBS names; None for what is not ours."""
+    _, algorithm, _, digits = key.split("/") if key.count("/") == 3 else ("", "", "", "")
+    try:
+        digest = Digest.parse(f"{algorithm}:{digits}")
+    except DigestInvalid:
+        return None
+    return digest if blob(digest) == key else None
+
+
+def trash(digest: Digest, run: str = "") -> str:
+    """Key under which a run keeps what it took; without a run what all such keys begin with."""
+    return f"{TRASH}{digest.algorithm}/{digest.hex[:2]}/{digest.hex}-{run}"
 
 
 def chunks(digest: Digest) -> str:
@@ -44,6 +65,11 @@ def chunks(digest: Digest) -> str:
 def blob_records(name: str, digest: Digest) -> str:
     """Prefix of the records that allow a repository to read a blob."""
     return f"{REPOSITORIES}{name}/_blobs/{digest.algorithm}/{digest.hex}/"
+
+
+def all_blob_records(name: str) -> str:
+    """Prefix of the blob records of a repository."""
+    return f"{REPOSITORIES}{name}/_blobs/"
 
 
 def manifests(name: str) -> str:
@@ -97,8 +123,24 @@ def damaged(digest: Digest) -> str:
 
 
 def denied(digest: Digest) -> str:
-    """Key that says that content was purged, and must not come back."""
-    return f"{DENIED}{digest.algorithm}-{digest.hex}"
+    """Key of the entry that denies content for ever."""
+    return f"{DENY}{digest.algorithm}-{digest.hex}"
+
+
+def denied_digest(key: str) -> Digest | None:
+    """Undo denied; None for what is no entry of ours."""
+    try:
+        return Digest.parse(key.removeprefix(DENY).replace("-", ":", 1))
+    except DigestInvalid:
+        return None
+
+
+def in_trash(digest: Digest) -> tuple[str, str]:
+    """What the keys of copies begin with that were taken out of blobs/."""
+    return (
+        f"trash/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}-",
+        f"trash/damaged/{digest.algorithm}-{digest.hex}-",
+    )
 
 
 def repository_of(key: str) -> str:

@@ -12,6 +12,7 @@ from distserver.registry import layout
 from distserver.registry.blobs import Blobs
 from distserver.registry.catalog import Catalog
 from distserver.registry.content import Alarm, Content, no_alarm
+from distserver.registry.freeze import Freezes
 from distserver.registry.pulled import PulledManifests
 from distserver.registry.records import RecordStore
 from distserver.registry.referrers import Referrers
@@ -32,9 +33,14 @@ class Registry:
     tags: Tags
     referrers: Referrers
     catalog: Catalog
+    freezes: Freezes
 
     def require_space(self) -> None:
-        """Refuse what would fill the storage, before a byte is taken. Raises: Full, Unavailable."""
+        """Refuse what would fill the storage, or comes in a freeze, before a byte is taken.
+
+        Raises: Full, Unavailable.
+        """
+        self.freezes.require_none()
         space = space_of(self.backend)
         if space and space.full:
             raise Full(f"only {space.free_bytes >> 20} MiB are free, the rest is a reserve")
@@ -79,4 +85,5 @@ def local_registry(
         tags=tags,
         referrers=Referrers(backend, manifests),
         catalog=Catalog(backend),
+        freezes=Freezes(backend),
     )

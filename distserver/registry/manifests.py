@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-
-from cachetools import LRUCache
 
 from backends import Backend, put, read_all, settle
 from backends.errors import Corrupt, NotFound, Unavailable
@@ -21,6 +19,7 @@ from distserver.oci.errors import (
     ManifestInvalid,
     ManifestUnknown,
     NotArrived,
+    Purged,
 )
 from distserver.oci.manifests import MAX_MANIFEST_BYTES, Manifest, parse_manifest
 from distserver.oci.names import Tag
@@ -29,8 +28,9 @@ from distserver.registry import layout
 from distserver.registry.arrival import Arrivals
 from distserver.registry.blobs import Blobs
 from distserver.registry.content import Content
+from distserver.registry.manifest_memory import ManifestMemory
 from distserver.registry.manifest_record import MAX_RECORD_BYTES, field, type_of
-from distserver.registry.records import RecordStore
+from distserver.registry.records import LEASE_SECONDS, RecordStore
 from distserver.registry.tags import Arrived, Tags
 
 log = logging.getLogger(__name__)
@@ -76,16 +76,14 @@ class Manifests:
     ) -> None:
         self._backend, self._content, self._records = backend, content, records
         self._blobs, self._tags = blobs, tags
-        self._lock = threading.Lock()
-        # By record: the bytes behind one never change, so nothing here can be out of date.
-        self._cache: LRUCache[str, StoredManifest] = LRUCache(
-            cache_bytes, lambda stored: len(stored.data) + 512
-        )
+        self._memory = ManifestMemory(cache_bytes)
+        content.denied.listen(self._memory.forget)
         self._arrivals = Arrivals(blobs)
 
     def get(self, name: str, reference: Reference) -> StoredManifest:
         """Return a manifest by tag or digest, if all that a pull of it needs has arrived.
 
+        A tag whose newest version was purged is not unknown, but purged.
         By digest one whose content has not is unknown, so that a push brings it; a tag names the
         version before it until then. Raises: ManifestUnknown, NotArrived, Unavailable, Corrupt.
         """
@@ -130,12 +128,13 @@ class Manifests:
         digest = Digest.of(body, reference.algorithm if reference else "sha256")
         if reference not in (None, digest):
             raise DigestInvalid(f"the manifest has the digest {digest}, not {reference}")
+        self._content.denied.require(digest)
         self._require_references(name, manifest)
         self._content.put_small(digest, body)
         self._settle(digest, manifest)
         self._announce(name, digest, manifest)
         for _ in range(PUSH_TRIES):
-            if self._record_and_tag(name, digest, manifest, tags):
+            if self._record_and_tag(name, digest, body, manifest, tags):
                 return Pushed(digest, manifest.subject.digest if manifest.subject else None)
         raise Unavailable(f"{digest} is being deleted at the same time")
 
@@ -150,7 +149,12 @@ class Manifests:
             raise ManifestUnknown(detail={"digest": str(digest)})
 
     def _by_tag(self, name: str, tag: Tag, arrived: Arrived | None = None) -> StoredManifest:
-        current = self._tags.resolve(name, tag, arrived)
+        try:
+            current = self._tags.resolve(name, tag, arrived)
+        except ManifestUnknown:
+            for digest in self._tags.newest(name, tag):
+                self._content.denied.require(digest)
+            raise
         stored = self._by_record(name, current.digest, current.record)
         return replace(stored, warning=NOT_ARRIVED) if current.stale else stored
 
@@ -167,24 +171,23 @@ class Manifests:
     def _member(self, name: str, digest: Digest) -> StoredManifest | None:
         try:
             return self._by_digest(name, digest)
-        except ManifestUnknown:
+        except (ManifestUnknown, Purged):
             return None
 
     def _by_digest(self, name: str, digest: Digest) -> StoredManifest:
+        self._content.denied.require(digest)
         live = self._records.read(layout.manifest_records(name, digest)).live
         if not live:
             raise ManifestUnknown(detail={"digest": str(digest)})
         return self._by_record(name, digest, live[0])
 
     def _by_record(self, name: str, digest: Digest, record: str) -> StoredManifest:
+        self._content.denied.require(digest)
         key = layout.manifest_records(name, digest) + record
-        with self._lock:
-            stored = self._cache.get(key)
+        stored = self._memory.get(key)
         if stored is None:
             stored = self._load(key, digest)
-            with self._lock:
-                if len(stored.data) + 512 <= self._cache.maxsize:
-                    self._cache[key] = stored
+            self._memory.keep(key, stored)
         return stored
 
     def _load(self, key: str, digest: Digest) -> StoredManifest:
@@ -252,21 +255,37 @@ class Manifests:
             put_once(self._backend, layout.referrer(name, manifest.subject.digest, digest))
 
     def _record_and_tag(
-        self, name: str, digest: Digest, manifest: Manifest, tags: Sequence[Tag]
+        self, name: str, digest: Digest, body: bytes, manifest: Manifest, tags: Sequence[Tag]
     ) -> bool:
-        prefix = layout.manifest_records(name, digest)
-        before = self._records.read(prefix).live
+        prefix, began = layout.manifest_records(name, digest), time.monotonic()
         data = json.dumps({"mediaType": manifest.media_type}).encode()
-        record = self._records.ensure(prefix, data)
+        named = self._named(name, tags, digest)
+        counted_on = named and self._records.named(prefix, data, named)
+        record = named if named and counted_on else self._records.add(prefix, data)
+        # Looked at again: the collector may have taken what was unreferenced until now.
+        self._content.put_small(digest, body)
         try:
             self._require_references(name, manifest)
         except ManifestBlobUnknown:
-            if record not in before:  # another writer's record is not ours to take back
+            if not counted_on:  # another push counts on what a tag names
                 self._records.retract(prefix, record)
             raise
         for tag in tags:
             self._tags.put(name, tag, digest, record)
+        if time.monotonic() - began >= LEASE_SECONDS:
+            raise Unavailable("this push slept for so long that what it rests on may be removed")
         return record in self._records.read(prefix).live
+
+    def _named(self, name: str, tags: Sequence[Tag], digest: Digest) -> str | None:
+        """The record by which one of the tags names the manifest already."""
+        for tag in tags:
+            try:
+                current = self._tags.resolve(name, tag)
+            except ManifestUnknown:
+                continue
+            if current.digest == digest:
+                return current.record
+        return None
 
 
 def put_once(backend: Backend, key: str) -> None:

@@ -33,6 +33,7 @@ class PulledManifests(Manifests):
         record = self._records.ensure(
             layout.manifest_records(name, digest), json.dumps(fields).encode()
         )
+        self._content.put_small(digest, body)  # as in Manifests: the collector may have taken it
         for tag in tags:
             self._tags.follow(name, tag, digest, record, partial(self._is_pulled, name))
 

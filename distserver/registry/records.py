@@ -72,10 +72,10 @@ class RecordStore:
 
         return self._cache.get((prefix, settle), (prefix,), load)
 
-    def read_tree(self, prefix: str) -> dict[Digest, Records]:
+    def read_tree(self, prefix: str, settle: bool = True) -> dict[Digest, Records]:
         """List all records of the directories <alg>/<hex>/ under a prefix. Raises: Unavailable."""
         names: dict[Digest, list[str]] = {}
-        for key in self._backend.keys(prefix, settle=True):
+        for key in self._backend.keys(prefix, settle=settle):
             algorithm, _, rest = key[len(prefix) :].partition("/")
             digits, _, record = rest.partition("/")
             names.setdefault(Digest(algorithm, digits), []).append(record)
@@ -86,6 +86,17 @@ class RecordStore:
         nonce = new_nonce()
         put(self._backend, prefix + nonce, data)
         return nonce
+
+    def named(self, prefix: str, data: bytes, nonce: str) -> bool:
+        """Whether a push may count on a record that a tag names: it is live, young, and says this.
+
+        Whoever wrote one that no tag names may still retract it, and what removes untagged
+        manifests may be about to remove an old one. Raises: Unavailable.
+        """
+        if nonce not in self.read(prefix, settle=True).live:
+            return False
+        entry = self._backend.stat(prefix + nonce)
+        return entry.size == len(data) and 0 <= time.time() - entry.modified < LEASE_SECONDS
 
     def ensure(self, prefix: str, data: bytes = b"") -> str:
         """Return the nonce of a live record younger than LEASE_SECONDS, written now if none is.

@@ -11,7 +11,7 @@ from typing import Any
 
 from backends import Backend
 from distserver.oci.digests import Digest
-from distserver.oci.errors import DigestInvalid, ManifestInvalid, ManifestUnknown
+from distserver.oci.errors import DigestInvalid, ManifestInvalid, ManifestUnknown, Purged
 from distserver.oci.manifests import Manifest, parse_manifest, referrer_descriptor
 from distserver.oci.references import fallback_tag
 from distserver.registry import layout
@@ -45,14 +45,14 @@ class Referrers:
         try:
             stored = self._manifests.held(name, fallback_tag(subject))
             index = parse_manifest(stored.data, stored.media_type)
-        except (ManifestUnknown, ManifestInvalid):
+        except (ManifestUnknown, ManifestInvalid, Purged):
             return set()
         return {descriptor.digest for descriptor in index.children}
 
     def _descriptor(self, name: str, subject: Digest, digest: Digest) -> dict[str, Any] | None:
         try:
             stored = self._manifests.held(name, digest)
-        except ManifestUnknown:
+        except (ManifestUnknown, Purged):
             return None
         manifest: Manifest = parse_manifest(stored.data, stored.media_type)
         if manifest.subject is None or manifest.subject.digest != subject:

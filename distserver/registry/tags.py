@@ -124,6 +124,13 @@ class Tags:
             raise ManifestUnknown(detail=detail)
         return current
 
+    def newest(self, name: str, tag: Tag) -> list[Digest]:
+        """Return what the newest version names, here or not; [] for a deletion, or no version.
+
+        Raises: Unavailable.
+        """
+        return [v.digest for v in self._versions(name, tag)[:1] if v.digest]
+
     def put(self, name: str, tag: Tag, digest: Digest, record: str) -> None:
         """Let the tag name a manifest by one of its live records; nothing is written if it does.
 

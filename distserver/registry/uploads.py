@@ -17,7 +17,13 @@ from dataclasses import dataclass
 from backends import Backend, put, read_all
 from backends.errors import NotFound
 from distserver.oci.digests import Digest
-from distserver.oci.errors import BlobUploadUnknown, ChunkOutOfOrder, DigestInvalid, SizeInvalid
+from distserver.oci.errors import (
+    BlobUploadUnknown,
+    ChunkOutOfOrder,
+    DigestInvalid,
+    Purged,
+    SizeInvalid,
+)
 from distserver.oci.ranges import ByteRange
 from distserver.registry import layout
 from distserver.registry.blobs import Blobs
@@ -114,6 +120,7 @@ class Uploads:
         A session that is closed already, and whose blob is here, is answered like the first time.
         Raises: as append; DigestInvalid (the session is as it was before). Spec: end-6.
         """
+        self._refuse_purged(name, session, user, digest)
         if last is None and self._finished_before(name, session, user, digest):
             return
         added = self._append(name, session, user, *last)[0] if last else None
@@ -141,6 +148,14 @@ class Uploads:
         self._backend.delete(prefix + layout.OPEN)
         for key in list(self._backend.keys(prefix)):
             self._backend.delete(key)
+
+    def _refuse_purged(self, name: str, session: str, user: str, digest: Digest) -> None:
+        """End a session that would bring purged content back. Raises: Purged, as cancel."""
+        try:
+            self._content.denied.require(digest)
+        except Purged:
+            self.cancel(name, session, user)
+            raise
 
     def _finished_before(self, name: str, session: str, user: str, digest: Digest) -> bool:
         try:
@@ -198,6 +213,7 @@ class Uploads:
                 return None
             if any(piece.overlaps(other) for other in pieces):
                 raise ChunkOutOfOrder(detail={"offset": end_of(pieces)})
+            self._content.denied.require(hashes.digest)
             if piece not in pieces:
                 self._content.put_chunks(hashes.digest, hashes.chunks)
                 writer.commit(layout.upload(name, session) + str(piece))

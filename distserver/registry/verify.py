@@ -11,7 +11,7 @@ from backends import read_all
 from backends.base import Proves, Reader
 from backends.errors import Corrupt, NotFound, Unavailable
 from distserver.oci.digests import Digest
-from distserver.oci.errors import DigestInvalid, ManifestInvalid, ManifestUnknown
+from distserver.oci.errors import ManifestInvalid, ManifestUnknown
 from distserver.oci.manifests import MAX_MANIFEST_BYTES, Descriptor, parse_manifest
 from distserver.registry import layout
 from distserver.registry.catalog import upload_repositories
@@ -19,8 +19,7 @@ from distserver.registry.content import MAX_CHUNK_HASH_BYTES, READ_BYTES
 from distserver.registry.hashes import Hashes
 from distserver.registry.local import Registry
 
-BLOBS = "blobs/"
-AWAITED = "has not come from its upstream yet"
+AWAITED, PURGED = "has not come from its upstream yet", "was purged here for good"
 UNLISTED = "its repository is missing in the catalogue"
 CHUNKS_DAMAGED = "its chunk hashes are damaged"
 
@@ -34,6 +33,7 @@ class Checked:
     """One entry of content, hashed again; problem is None when it is whole.
 
     chunks  what its chunk hashes have to be, where those that are stored are not
+    purged  it came back after a purge; it is not looked at, and will be erased
     """
 
     key: str
@@ -41,6 +41,7 @@ class Checked:
     size: int
     problem: str | None
     chunks: bytes = b""
+    purged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,14 @@ class Problem:
     digest   of what is damaged or missing; None = it is no content
     size     bytes that it must have; None = not known
     awaited  it belongs to a pulled image and has not come yet, which is no damage
+    purged   it was purged for good, which is none either
     """
 
     digest: Digest | None
     text: str
     size: int | None = None
     awaited: bool = False
+    purged: bool = False
 
     def __str__(self) -> str:
         return f"{self.digest}: {self.text}" if self.digest else self.text
@@ -72,6 +75,7 @@ class Image:
     digest: Digest
     problems: tuple[Problem, ...]
     awaited: tuple[Problem, ...] = ()
+    purged: tuple[Problem, ...] = ()
 
 
 def contents(
@@ -82,10 +86,12 @@ def contents(
         after  key of the last entry that need not be looked at
     Raises: Unavailable. Blocks on: reading everything.
     """
-    for key in registry.backend.keys(BLOBS, after):
-        digest = _digest_of(key)
+    for key in registry.backend.keys(layout.BLOBS, after):
+        digest = layout.digest_of_blob(key)
         if digest is None:
             yield Checked(key, None, 0, "the name is not a digest")
+        elif registry.content.denied.has(digest):
+            yield Checked(key, digest, 0, None, purged=True)
         else:
             yield _check(registry, key, digest, passing)
 
@@ -143,9 +149,14 @@ def _images_of(registry: Registry, name: str, damaged: dict[Digest, str]) -> Ite
 
 
 def _image(name: str, digest: Digest, found: Iterable[Problem]) -> Image:
-    all_ = list(dict.fromkeys(found))
-    problems = tuple(problem for problem in all_ if not problem.awaited)
-    return Image(name, digest, problems, tuple(problem for problem in all_ if problem.awaited))
+    each = list(dict.fromkeys(found))
+    return Image(
+        name,
+        digest,
+        tuple(problem for problem in each if not problem.awaited and not problem.purged),
+        tuple(problem for problem in each if problem.awaited),
+        tuple(problem for problem in each if problem.purged),
+    )
 
 
 def _check(registry: Registry, key: str, digest: Digest, passing: Passing) -> Checked:
@@ -208,6 +219,9 @@ def _check_chunks(registry: Registry, key: str, digest: Digest, hashes: Hashes) 
 def _problems(
     registry: Registry, name: str, digest: Digest, damaged: dict[Digest, str], depth: int = 8
 ) -> Iterator[Problem]:
+    if registry.content.denied.has(digest):
+        yield Problem(digest, PURGED, purged=True)
+        return
     if digest in damaged:
         yield Problem(digest, damaged[digest])
         return
@@ -236,16 +250,9 @@ def _blob_problems(
     pulled: bool,
 ) -> Iterator[Problem]:
     digest, size = descriptor.digest, descriptor.size
-    if digest in damaged:
+    if registry.content.denied.has(digest):
+        yield Problem(digest, PURGED, purged=True)
+    elif digest in damaged:
         yield Problem(digest, damaged[digest], size)
     elif not registry.blobs.has(name, digest):
         yield Problem(digest, AWAITED if pulled else "not here", size, awaited=pulled)
-
-
-def _digest_of(key: str) -> Digest | None:
-    _, algorithm, _, digits = key.split("/") if key.count("/") == 3 else ("", "", "", "")
-    try:
-        digest = Digest.parse(f"{algorithm}:{digits}")
-    except DigestInvalid:
-        return None
-    return digest if layout.blob(digest) == key else None

@@ -107,6 +107,13 @@ class Aliasing(Memory):
         self._entries.pop(getattr(self, "links", {}).get(key, key), None)
 
 
+class Leaving(Memory):
+    """A move leaves the old name there."""
+
+    def move(self, source: str, target: str) -> None:
+        super().link(source, target)
+
+
 class Unlinking(Memory):
     """Links only where there is no target yet."""
 

@@ -24,7 +24,7 @@ class Hanging:
         self._free.set()
         self.entered = threading.Semaphore(0)
         self.calls: list[str] = []
-        for name in ("stat", "create", "link", "delete", "keys", "open"):
+        for name in ("stat", "create", "link", "move", "delete", "keys", "open"):
             setattr(self, name, self._hangable(name))
 
     @contextmanager

@@ -1,7 +1,8 @@
 """A disk that keeps only what was synced: the worst that POSIX allows at a loss of power.
 
 Follows the kernel calls of backends. A name survives once its directory was fsynced after it came,
-bytes once their file was; nothing is ordered among each other, as a journal would.
+bytes once their file was; nothing is ordered among each other, as a journal would. Only a rename is
+one step, as on all file systems that we know: what is gone from one directory is in the other.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class PowerCut(FakeOs):
     def __init__(self, root: str) -> None:
         super().__init__(root, sync=False)
         self.disk = Node()
+        self._renames: list[tuple[Node, str, Node]] = []
         self._follow: dict[str, Callable[..., None]] = {
             "open": self._opened,
             "write": self._wrote,
@@ -92,12 +94,27 @@ class PowerCut(FakeOs):
     def _synced(self, path: str, args: tuple[Any, ...]) -> None:
         node = self._node(path)
         node.kept_names, node.kept_data = dict(node.names), node.data
+        for _, target, file in [one for one in self._renames if one[0] is node]:
+            self._keep_name(target, file)
+        self._renames = [one for one in self._renames if one[0] is not node]
+
+    def _keep_name(self, path: str, file: Node) -> None:
+        """Let a file survive under a path, if that is still its own."""
+        steps = [self.disk]
+        for name in path.split("/"):
+            if name not in steps[-1].names:
+                return
+            steps.append(steps[-1].names[name])
+        if steps[-1] is file:
+            for above, name, node in zip(steps, path.split("/"), steps[1:], strict=False):
+                above.kept_names[name] = node
 
     def _replaced(self, source: str, target: str, args: tuple[Any, ...]) -> None:
         old, old_name = self._parent(source)
         new, new_name = self._parent(target)
         if new.names.get(new_name) is not old.names[old_name]:
-            new.names[new_name] = old.names.pop(old_name)
+            new.names[new_name] = file = old.names.pop(old_name)
+            self._renames.append((old, target, file))
 
     def _linked(self, source: str, target: str, args: tuple[Any, ...]) -> None:
         parent, name = self._parent(target)

@@ -44,6 +44,8 @@ BROKEN: list[tuple[str, Callable[[], Memory]]] = [
     ("link", broken.Unlinking),
     ("delete", broken.Undead),
     ("delete", broken.Strict),
+    ("trash", broken.Aliasing),
+    ("trash", broken.Leaving),
     ("order", broken.ByComponent),
     ("order", broken.Inclusive),
     ("several connections", broken.Mixing),

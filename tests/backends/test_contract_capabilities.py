@@ -12,10 +12,13 @@ import pytest
 from backends import Backend, Filesystem, put, read_all
 from backends.base import (
     Adopts,
+    Copies,
+    Erases,
     Forms,
     Guarded,
     HasSpace,
     LocalPath,
+    Moves,
     Proves,
     Revises,
     Settles,
@@ -28,10 +31,10 @@ from tests.backends.conftest import BACKENDS, Reopen
 
 _T = TypeVar("_T")
 OFFERED = {
-    "memory": set[type](),
-    "filesystem": {Adopts, Revises, LocalPath, HasSpace, Sweeps, Guarded},
+    "memory": {Moves},
+    "filesystem": {Adopts, Moves, Revises, LocalPath, HasSpace, Sweeps, Guarded},
     "guarded": {Watched},
-    "replica": {HasSpace, Sweeps, Proves, Settles, Tends, Forms, Watched},
+    "replica": {Copies, Erases, HasSpace, Sweeps, Proves, Settles, Tends, Forms, Watched},
 }
 EVERY = set[type]().union(*OFFERED.values())
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backends import Backend, Filesystem, put
+from backends import Backend, Filesystem, erase, put, restore
 from backends.base import Adopts, LocalPath, Revises
 from backends.errors import InvalidKey
 from backends.keys import is_key
@@ -67,6 +67,9 @@ VERBS: dict[str, Callable[[Backend, str], object]] = {
     "link source": lambda backend, key: backend.link(key, "target"),
     "link target": lambda backend, key: backend.link("entry", key),
     "delete": lambda backend, key: backend.delete(key),
+    "restore source": lambda backend, key: restore(backend, key, "target"),
+    "restore target": lambda backend, key: restore(backend, "entry", key),
+    "erase": erase,
 }
 
 

@@ -69,6 +69,7 @@ VERBS: dict[str, Callable[[Guard], object]] = {
     "open": lambda guard: guard.open("a/b"),
     "create": lambda guard: guard.create(),
     "link": lambda guard: guard.link("a/b", "a/c"),
+    "move": lambda guard: guard.move("a/b", "a/b"),  # type: ignore[attr-defined]
     "delete": lambda guard: guard.delete("a/b"),
     "keys": lambda guard: list(guard.keys("a/")),
 }

@@ -43,13 +43,17 @@ class Place(NamedTuple):
 
 
 class Act(NamedTuple):
-    """A change, the key that it is about, and what a reader finds before and after it."""
+    """A change, the key that it is about, and what a reader finds before and after it.
+
+    source  of a move: who finds no bytes there finds them under the key
+    """
 
     prepare: Callable[[Place], None]
     act: Callable[[Place], None]
     key: str
     before: bytes | None
     after: bytes | None
+    source: str = ""
 
 
 def _put(key: str, data: bytes) -> Callable[[Place], None]:
@@ -58,6 +62,10 @@ def _put(key: str, data: bytes) -> Callable[[Place], None]:
 
 def _link(place: Place) -> None:
     place.files.link("source", "d/target")
+
+
+def _move(place: Place) -> None:
+    place.files.move("source", "d/target")
 
 
 def _adopt(place: Place) -> None:
@@ -86,6 +94,11 @@ ACTS = {
         _both(_put("source", NEW), _put("d/target", OLD)), _link, "d/target", OLD, NEW
     ),
     "link again": Act(_both(_put("source", NEW), _link), _link, "d/target", NEW, NEW),
+    "move": Act(_put("source", NEW), _move, "d/target", None, NEW, "source"),
+    "move over": Act(
+        _both(_put("source", NEW), _put("d/target", OLD)), _move, "d/target", OLD, NEW, "source"
+    ),
+    "move linked": Act(_both(_put("source", NEW), _link), _move, "d/target", NEW, NEW, "source"),
     "delete": Act(_put("d/key", OLD), lambda p: p.files.delete("d/key"), "d/key", OLD, None),
     "delete part": Act(
         _put("r/_uploads/s/p", OLD),
@@ -141,6 +154,10 @@ def _judge(act: Act, place: Place, outcome: StorageError | None) -> None:
     else:
         assert isinstance(outcome, Unavailable), outcome
         assert found in (act.before, act.after), "half an entry"
+    if act.source:
+        left = _found(place.root, act.source)
+        assert (left == NEW) if found != NEW else (left in (None, NEW)), "lost on the way"
+        assert outcome or left is None, "moved, and still there"
     fresh = Filesystem(place.root)
     fresh.sweep(0)
     assert os.listdir(place.root / "tmp") == [], "a temporary is left"
@@ -189,6 +206,8 @@ def _only_the_root_is_open(place: Place) -> None:
 def _again(act: Act, place: Place) -> None:
     """The same handle works at once, without a restart."""
     place.spare.write_bytes(NEW)
+    if act.source:
+        act.prepare(place)
     act.act(place)
     assert _found(place.root, act.key) == act.after
 
@@ -203,8 +222,8 @@ def tally() -> Iterator[dict[tuple[str, int], tuple[int, int]]]:
     calls, errors = (sum(column) for column in zip(*passed.values(), strict=True))
     record(
         "n-th file-system call fails",
-        f"each call in turn of {len(ACTS)} storage operations (put, link, delete, adopt) fails "
-        f"with {', '.join(errno.errorcode[code] for code in ERRORS)}",
+        f"each call in turn of {len(ACTS)} storage operations (put, link, move, delete, adopt) "
+        f"fails with {', '.join(errno.errorcode[code] for code in ERRORS)}",
         "never success with loss; no descriptor or temporary left after the sweep",
         f"{calls} failed calls: {errors} clean errors, {calls - errors} successes, 0 lost, 0 left",
     )

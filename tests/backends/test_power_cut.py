@@ -35,7 +35,7 @@ class Died(BaseException):
 _STEPS = st.lists(
     st.builds(
         Step,
-        verb=st.sampled_from(["put", "put", "link", "delete", "adopt"]),
+        verb=st.sampled_from(["put", "put", "link", "move", "delete", "adopt"]),
         process=st.integers(0, 1),
         key=st.sampled_from(KEYS),
         source=st.sampled_from(KEYS),
@@ -47,13 +47,17 @@ _STEPS = st.lists(
 
 
 class World:
-    """Two processes over one disk, and what was acknowledged to their callers."""
+    """Two processes over one disk, and what was acknowledged to their callers.
+
+    moving  the two keys of a move that nobody finished, one of which has what was acknowledged
+    """
 
     def __init__(self, root: Path, disk: PowerCut) -> None:
         self.root, self.disk = root, disk
         self.processes = [self._start(), self._start()]
         self.acknowledged: dict[str, bytes | None] = {}
         self.given: dict[str, set[bytes | None]] = {key: {None} for key in KEYS}
+        self.moving: dict[tuple[str, str], bytes] = {}
         self.number = 0
 
     def _start(self) -> Filesystem:
@@ -61,36 +65,49 @@ class World:
 
     def take(self, step: Step) -> None:
         """Do it, then ask what would be left of all that was acknowledged so far."""
-        before = self.acknowledged.pop(step.key, None)
+        touched = {step.key, step.source} if step.verb == "move" else {step.key}
+        before = {key: self.acknowledged.pop(key) for key in touched & self.acknowledged.keys()}
+        self.moving = {keys: data for keys, data in self.moving.items() if not touched & {*keys}}
         self.disk.reset()
         if step.dies_at:
             self.disk.die_raising(step.dies_at, Died)
         try:
-            self.acknowledged[step.key] = self._change(step)
+            self.acknowledged.update(self._change(step))
         except Died:
             self.processes[step.process] = self._start()
+            if step.verb == "move" and (data := before.get(step.source)) is not None:
+                self.moving[step.source, step.key] = data
         except NotFound:
-            self.acknowledged.update({step.key: before} if before is not None else {})
+            self.acknowledged.update(before)
+        self._look(step)
+
+    def _look(self, step: Step) -> None:
         for key, data in self.acknowledged.items():
             assert self.disk.survives(key) == data, f"{key} is lost after {step}"
+        for keys, data in self.moving.items():
+            assert data in map(self.disk.survives, keys), f"{keys} are lost after {step}"
         for key, known in self.given.items():
             assert self.disk.survives(key) in known, f"{key} is there in part after {step}"
 
-    def _change(self, step: Step) -> bytes | None:
+    def _change(self, step: Step) -> dict[str, bytes | None]:
+        """Return what is acknowledged by it."""
         backend, self.number = self.processes[step.process], self.number + 1
         data = b"%d" % self.number
         self.given[step.key] |= {data} | self.given[step.source]
+        gone: dict[str, bytes | None] = {}
         if step.verb == "put":
             put(backend, step.key, data)
         elif step.verb == "adopt":
             backend.adopt(self.disk.outside("spare", data), step.key)
         elif step.verb == "delete":
             backend.delete(step.key)
-            return None
+            return {step.key: None}
+        elif step.verb == "move":
+            backend.move(step.source, step.key)
+            gone = {step.source: None}
         else:
             backend.link(step.source, step.key)
-            return read_all(backend, step.key, 99)
-        return data
+        return gone | {step.key: read_all(backend, step.key, 99)}
 
 
 @settings(

@@ -125,8 +125,12 @@ def test_one_fails(world: World, site: Site, kind: str, number: int) -> None:
 def test_one_full_is_told_as_full_only_when_all_are(world: World, site: Site) -> None:
     for number in range(3):
         site.break_(number, "full")
-    assert push_blob(world.call, NAME, b"x" * 1000).status == 507
+    answer = push_blob(world.call, NAME, b"x" * 1000)
+    assert (answer.status, answer.error) == (507, "DENIED")
+    assert b"0 MiB are free" in answer.body
     assert_pulls(world.call, NAME, "v1", IMAGE)
+    site.mend()
+    assert_pulls(world.call, NAME, "new", world.push("room again"))
 
 
 def test_one_stale_returned_after_an_hour(world: World, site: Site, tmp_path: Path) -> None:

@@ -120,6 +120,28 @@ def test_a_link_is_renamed_into_place_and_its_directories_synced(
     assert fake.calls.index(placed) < fake.calls.index(fake.of("fsync")[0])
 
 
+def test_a_move_is_one_rename_and_syncs_where_it_leads_before_where_it_was(
+    files: Filesystem, fake: FakeOs
+) -> None:
+    put(files, "a/source", b"x")
+    fake.reset()
+    files.move("a/source", "d/target")
+    changes = [call for call in _changes(fake) if call.name not in ("mkdir", "fsync")]
+    assert set(changes) == {Call("replace", "a/source", "d/target")}
+    assert [call.path for call in fake.of("fsync")] == ["d", ".", "a"]
+    assert fake.calls.index(fake.of("fsync")[0]) > fake.calls.index(fake.of("replace")[-1])
+
+
+def test_the_last_entry_of_a_session_that_moves_takes_its_directory_along(
+    files: Filesystem, fake: FakeOs, root: Path
+) -> None:
+    put(files, "r/_uploads/s/key", b"x")
+    fake.reset()
+    files.move("r/_uploads/s/key", "key")
+    assert not (root / "r/_uploads/s").exists() and (root / "r/_uploads").is_dir()
+    assert [call.path for call in fake.of("fsync")] == [".", "r/_uploads"]
+
+
 def test_an_adopted_file_is_synced_before_its_rename(
     files: Filesystem, fake: FakeOs, tmp_path: Path
 ) -> None:
@@ -196,6 +218,8 @@ def test_a_lost_reply_of_a_rename_is_recognised(files: Filesystem, fake: FakeOs)
     fake.instead["replace"] = late
     put(files, "key", b"x")
     assert read_all(files, "key", 9) == b"x"
+    files.move("key", "d/moved")
+    assert read_all(files, "d/moved", 9) == b"x"
 
 
 def test_a_file_that_will_not_close_is_not_named(files: Filesystem, fake: FakeOs) -> None:

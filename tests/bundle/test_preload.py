@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from backends import open_backend
 from distserver.bundle.lock import split_line
 from distserver.bundle.preloading import preload as engine
 from distserver.cli import main
+from distserver.oci.digests import Digest
 from distserver.proxy.upstream import breaker
+from distserver.registry.denied import Denial, DenyList
 from tests.proxy.scripted import Asked, Reply
 from tests.proxy.world import CONFIG, LAYER, World, descriptor, digest, image, index, world
 
@@ -69,6 +72,19 @@ def asked(w: World) -> list[tuple[str, str]]:
     found = [(one.method, one.path.removeprefix("/v2/team/app/")) for one in w.upstream.asked]
     w.upstream.asked.clear()
     return found
+
+
+def test_what_was_purged_is_left_out_and_the_rest_comes(
+    w: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distserver.registry.denied.FRESH_SECONDS", 0.0)
+    denied = DenyList(open_backend(str(w.state.parent / "storage")))
+    denied.add(Denial(Digest.of(ARM)))
+    done = preload(w, f"{NAME}:arm64", f"{NAME}:amd64")
+    assert done.exit_code == 1
+    assert f"{digest(ARM)}: it was purged here" in done.output
+    assert ("GET", f"blobs/{digest(ARM)}") not in asked(w)
+    assert served(w, "amd64", CONFIG, LAYER)
 
 
 def test_what_is_preloaded_is_served_by_tag_and_by_every_digest(w: World) -> None:

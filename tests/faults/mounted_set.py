@@ -64,7 +64,7 @@ class MountedSet:
             [sys.executable, "-m", "distserver", *arguments, *flags],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

@@ -79,6 +79,7 @@ def assert_refused(call: Call, session: str, status: int, code: str) -> int:
     wait_for(after(MEASURED_FOR_SECONDS), 10, "new measurement")
     answers = list(pushes(call, session))
     assert [(answer.status, answer.error) for answer in answers] == [(status, code)] * 5
+    assert status != 507 or all(b"MiB are free" in answer.body for answer in answers)
     assert_pulls(call, "a/old", "v1", OLD)
     assert call("GET", "/readyz").status == 200
     return len(answers)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from backends import ReplicaSet, initialise, open_backend
+from backends import ReplicaSet, erase, initialise, open_backend, put, read_all, restore
 from backends.check import BrokenPromise, check_storage
 from tests.faults.images import assert_pulls, digest_of, live, make_image, push
 from tests.live import running, start_server, wait_for
 from tests.objects.servers import ObjectStore
+from tests.objects.test_sweep import data
 
 NAME = "site/app"
 BEFORE, MEANWHILE = make_image("before", 2 << 20), make_image("meanwhile", 2 << 20)
@@ -34,6 +35,20 @@ def test_two_directories_and_a_bucket(own: ObjectStore, tmp_path: Path) -> None:
         for image in (BEFORE, MEANWHILE):
             answer = call("GET", f"/v2/{NAME}/blobs/{digest_of(image.layer)}")
             assert (answer.status, answer.body) == (200, image.layer)
+
+
+def test_a_set_restores_and_erases_as_each_member_can(store: ObjectStore, tmp_path: Path) -> None:
+    urls = [str(tmp_path / "a"), str(tmp_path / "b"), store.url()]
+    for url in urls[:2]:
+        Path(url).mkdir()
+    backend, bucket = _set(urls), open_backend(urls[2])
+    put(backend, "trash/entry", MEANWHILE.layer)
+    restore(backend, "trash/entry", "entry")
+    wait_for(lambda: "entry" in set(bucket.keys("")), 20, "the copy in the bucket")
+    assert len(data(store, bucket)) == 2
+    erase(backend, "trash/entry")
+    assert len(data(store, bucket)) == 1
+    assert read_all(bucket, "entry", len(MEANWHILE.layer)) == MEANWHILE.layer
 
 
 def test_three_buckets_keep_the_contract_and_are_examined(store: ObjectStore) -> None:

@@ -15,6 +15,7 @@ from backends.errors import Unavailable
 from backends.quarantine import KEEP_SECONDS, aside, is_over
 from distserver.oci.digests import Digest
 from distserver.registry import Registry, layout, local_registry, verify
+from distserver.registry.denied import Denial
 from distserver.registry.scrub import Mender, Need, Plan, Progress, Scrubber, read_progress
 from distserver.registry.scrub.pace import FLOOR_BYTES_PER_SECOND, Pace, Stopped, rate
 from distserver.registry.scrub.passes import begin, steps
@@ -200,8 +201,7 @@ def test_sources_are_asked_in_order_for_what_is_needed(registry: Registry) -> No
     assert mender.mend(need).startswith("here") and not asked
     flip(registry, layout.blob(LAYER))
     assert (mender.mend(need), asked) == ("there", [need])
-    with registry.backend.create() as writer:
-        writer.commit(layout.denied(LAYER))
+    registry.content.denied.add(Denial(LAYER))
     assert list(mender.needs([LAYER])) == []
 
 

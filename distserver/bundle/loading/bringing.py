@@ -52,8 +52,8 @@ class Bringer:
             )
 
     def holds(self, digest: Digest, size: int) -> bool:
-        """Whether it need not be written. Raises: Unavailable."""
-        return self._content.holds(digest, size)
+        """Whether it need not be written: it is here, or may not be. Raises: Unavailable."""
+        return self._content.denied.has(digest) or self._content.holds(digest, size)
 
     def bring(self, digest: Digest, size: int, pieces: Iterable[bytes]) -> None:
         """Store content that has a digest, unless it is held.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -95,8 +95,8 @@ class Loader:
         else:
             raise BundleError(f"no archive of images: neither {INDEX} nor {DOCKER} lists one")
         brought = {target.digest for target in targets} | survey.blobs.keys()
-        Publisher(self._registry, self._naming, brought).publish(targets)
-        yield from (_done(archive.path, target) for target in targets)
+        refused = Publisher(self._registry, self._naming, brought).publish(targets)
+        yield from (_done(archive.path, target, refused) for target in targets)
 
     def _bring_docker(self, archive: Archive, survey: Survey) -> list[Target]:
         images = dockerarchive.read_images(archive.read({DOCKER})[DOCKER])
@@ -135,8 +135,9 @@ class Loader:
         try:
             media_type = self._bring_revision(directory, repository, digest)
             targets = [Target(image, digest, media_type) for image in images]
-            Publisher(self._registry, self._naming, repository.revisions).publish(targets)
-            yield from (_done(path, target) for target in targets)
+            publisher = Publisher(self._registry, self._naming, repository.revisions)
+            refused = publisher.publish(targets)
+            yield from (_done(path, target, refused) for target in targets)
         except FAILURES as exc:
             yield from (Result(path, str(image), digest, in_words(exc)) for image in images)
 
@@ -175,9 +176,9 @@ class Loader:
                 yield Result(path, f"{name}: a blob", digest, in_words(exc))
 
 
-def _done(path: Path, target: Target) -> Result:
+def _done(path: Path, target: Target, refused: Mapping[Target, str]) -> Result:
     image = target.image if target.image.tag else replace(target.image, digest=target.digest)
-    return Result(path, str(image), target.digest)
+    return Result(path, str(image), target.digest, refused.get(target, ""))
 
 
 def in_words(error: Exception) -> str:

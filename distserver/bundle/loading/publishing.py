@@ -14,7 +14,7 @@ from distserver.bundle.errors import BundleError
 from distserver.bundle.images import Image
 from distserver.bundle.naming import Naming
 from distserver.oci.digests import Digest
-from distserver.oci.errors import ManifestInvalid, ManifestUnknown
+from distserver.oci.errors import ManifestInvalid, ManifestUnknown, Purged
 from distserver.oci.manifests import (
     DOCKER_LIST,
     DOCKER_MANIFEST,
@@ -61,16 +61,23 @@ class Publisher:
         self._registry, self._naming, self._brought = registry, naming, brought
         self._seen: set[tuple[str, Digest]] = set()
 
-    def publish(self, targets: Sequence[Target]) -> None:
+    def publish(self, targets: Sequence[Target]) -> dict[Target, str]:
         """Publish all images, or none if one is not whole.
 
+        Returns: those that are left out since they have something that was purged here, and why.
         Raises: BundleError naming what is missing; Full, Unavailable.
         """
         _check_tags(targets)
-        planned = [(target, self._plan(target)) for target in targets]
+        planned, refused = list[tuple[Target, list[_Step]]](), dict[Target, str]()
+        for target in targets:
+            try:
+                planned.append((target, self._plan(target)))
+            except Purged as exc:
+                refused[target] = exc.message
         for target, steps in planned:
             for step in steps:
                 self._show(target, step)
+        return refused
 
     def _plan(self, target: Target) -> list[_Step]:
         self._seen.clear()
@@ -162,7 +169,7 @@ class Publisher:
             return
         try:
             pushed = not self._registry.manifests.get(name, named).pulled
-        except (ManifestUnknown, Corrupt):
+        except (ManifestUnknown, Corrupt, Purged):
             return
         if pushed:
             raise BundleError("this tag was pushed here, and stays: delete it first, or use --as")

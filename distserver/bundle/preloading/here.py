@@ -15,7 +15,7 @@ from backends.errors import Corrupt, StorageError
 from distserver.bundle.images import Image
 from distserver.bundle.preloading.plan import Failure, Plan, Top
 from distserver.oci.digests import Digest
-from distserver.oci.errors import ManifestUnknown, RegistryError
+from distserver.oci.errors import ManifestUnknown, Purged, RegistryError
 from distserver.oci.manifests import Descriptor
 from distserver.oci.names import Tag
 from distserver.proxy.fetching.partial import Partial
@@ -76,7 +76,7 @@ class Here:
     def missing(self, name: str, blobs: Collection[Descriptor]) -> list[Descriptor]:
         """See Place.missing."""
         with _failures():
-            return [blob for blob in blobs if not self._bringing.blobs.has(name, blob.digest)]
+            return [blob for blob in blobs if self._lacks(name, blob.digest)]
 
     def bring(self, name: str, blob: Descriptor) -> None:
         """See Place.bring."""
@@ -111,6 +111,13 @@ class Here:
                 self._bringing.begun.remove(name, digest)
             if tag and self._source(name):
                 self._manifests.follow(name, tag, plan.top.stored, plan.top.validated)
+
+    def _lacks(self, name: str, digest: Digest) -> bool:
+        """Whether a blob is not held; who tries to bring a purged one is told why not."""
+        try:
+            return not self._bringing.blobs.has(name, digest)
+        except Purged:
+            return True
 
     def _bring_signatures(self, source: Source, name: str, digest: Digest) -> None:
         if not source.uplink.offline and not self._bringing.signatures_came(name, digest):

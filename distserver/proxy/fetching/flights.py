@@ -16,7 +16,7 @@ from pathlib import Path
 from backends.base import Reader
 from backends.errors import StorageError
 from distserver.oci.digests import Digest
-from distserver.oci.errors import DigestInvalid
+from distserver.oci.errors import DigestInvalid, Purged
 from distserver.proxy.fetching.fetch import Terms, fetch
 from distserver.proxy.fetching.partial import Lock, Partial
 from distserver.proxy.fetching.room import NoRoom, Room
@@ -60,9 +60,10 @@ class Flights:
         """Join the flight, or ask past it where the node has no room; return the blob's size.
 
             since  monotonic time when the caller began to wait
-        Raises: UpstreamError. Blocks on: the upstream, FIRST_SECONDS at most, and where the node
-        has no room one question of ASK_SECONDS (uplink) more.
+        Raises: UpstreamError, Purged. Blocks on: the upstream, FIRST_SECONDS at most, and where the
+        node has no room one question of ASK_SECONDS (uplink) more.
         """
+        self._content.denied.require(wanted.digest)
         with wanted.limits.seats.take():
             try:
                 return self._size(wanted, since)
@@ -74,13 +75,14 @@ class Flights:
                 return body.size
 
     def finish(self, wanted: Wanted) -> None:
-        """Join the flight and stay until the blob is whole. Raises: UpstreamError, NoRoom.
+        """Join the flight and stay until the blob is whole.
 
-        Blocks on: the upstream, as long as bytes come.
+        Raises: UpstreamError, NoRoom, Purged. Blocks on: the upstream, as long as bytes come.
         """
         since = time.monotonic()
         partial, seen, grown = Partial(wanted.directory), -1, since
         while self.stored_size(wanted.digest) is None:
+            self._content.denied.require(wanted.digest)
             self.board(wanted, since)
             if partial.proved_seconds_ago() is not None:
                 raise NoRoom("it is whole, but the storage does not take it")
@@ -101,10 +103,10 @@ class Flights:
         raise UpstreamUnavailable(f"the upstream says nothing for {FIRST_SECONDS:.0f} s")
 
     def stored_size(self, digest: Digest) -> int | None:
-        """Size of the blob in the storage; None if it, or the storage, is not there."""
+        """Size of the blob in the storage; None if it, or the storage, is not there, or purged."""
         try:
             return self._content.size(digest)
-        except StorageError:
+        except (StorageError, Purged):
             return None
 
     def stored(self, digest: Digest, start: int, stop: int) -> Reader:
@@ -147,6 +149,8 @@ class Flights:
         with lock:
             try:
                 self._bring(lock, wanted)
+            except Purged as exc:
+                self._note_end(lock, wanted, UpstreamUnavailable(exc.message))
             except (UpstreamError, NoRoom) as exc:
                 self._note_end(lock, wanted, exc)
             except (OSError, DigestInvalid) as exc:
@@ -161,6 +165,8 @@ class Flights:
                     f"fetching it failed: {type(exc).__name__}, see the log"
                 )
                 self._note_end(lock, wanted, fault)
+            if self._content.denied.has(wanted.digest):
+                _remove(lock)
 
     def _note_end(self, lock: Lock, wanted: Wanted, error: Ended) -> None:
         """Tell those who wait here and, of an upstream that was asked, all processes."""
@@ -176,11 +182,13 @@ class Flights:
             log.debug("the end is not told to other processes: %s", exc)
 
     def _bring(self, lock: Lock, wanted: Wanted) -> None:
+        self._content.denied.require(wanted.digest)
         offered = lock.partial.proved_seconds_ago()
         if self.stored_size(wanted.digest) is not None:
             lock.remove()
         elif offered is None:
-            terms = Terms(self._room, wanted.limits.rate, self._stopped)
+            stopped = lambda: self._stopped() or self._content.denied.has(wanted.digest)  # noqa: E731
+            terms = Terms(self._room, wanted.limits.rate, stopped)
             with wanted.limits.turn(wanted.background):
                 hashes = fetch(lock, wanted.digest, wanted.origin, terms)
             self._publish(lock, wanted.digest, hashes.chunks)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from distserver.oci.digests import Digest
 from distserver.proxy.fetching.partial import Partial
 
 MAX_AGE_SECONDS = 7 * 86400.0
@@ -60,6 +61,15 @@ class Room:
         for path in self.directory.glob("*/*/lock"):
             yield Partial(path.parent)
 
+    def forget(self, digests: Collection[Digest]) -> int:
+        """Remove the partials of what was purged; return how many. Raises: OSError.
+
+        One that somebody fetches is removed by him.
+        """
+        names = {f"{digest.algorithm}-{digest.hex}" for digest in digests}
+        found = (partial for partial in self.all() if partial.directory.name in names)
+        return sum(map(_removed, found)) if names else 0
+
     def sweep(self, max_age_seconds: float = MAX_AGE_SECONDS) -> int:
         """Remove partials that nobody has worked on for so long; return how many.
 
@@ -69,11 +79,18 @@ class Room:
         for partial in self.all():
             if time.time() - _touched(partial.directory) < max_age_seconds:
                 continue
-            if lock := partial.try_lock():
-                with lock:
-                    lock.remove()
-                removed += 1
+            removed += _removed(partial)
         return removed
+
+
+def _removed(partial: Partial) -> bool:
+    """Remove a partial unless somebody fetches it; return whether it was. Raises: OSError."""
+    lock = partial.try_lock()
+    if lock is None:
+        return False
+    with lock:
+        lock.remove()
+    return True
 
 
 def _taken(partial: Partial) -> int:

@@ -12,6 +12,7 @@ from backends.errors import Corrupt, StorageError
 from distserver.oci.digests import Digest
 from distserver.registry import verified
 from distserver.registry.content import READ_BYTES, Alarm, Content
+from distserver.registry.denied import DenyList
 from distserver.registry.hot.filling import Filling
 from distserver.registry.hot.tier import Tier
 from distserver.registry.verified import WholeVerifier
@@ -27,8 +28,10 @@ class HotContent(Content):
     local disk there are none.
     """
 
-    def __init__(self, backend: Backend, alarm: Alarm, tier: Tier) -> None:
-        super().__init__(backend, alarm)
+    def __init__(
+        self, backend: Backend, alarm: Alarm, tier: Tier, denied: DenyList | None = None
+    ) -> None:
+        super().__init__(backend, alarm, denied)
         self._tier = tier
 
     def open(self, digest: Digest, start: int = 0, stop: int | None = None) -> Reader:
@@ -41,6 +44,7 @@ class HotContent(Content):
 
     def open_copy(self, digest: Digest, start: int = 0, stop: int | None = None) -> Reader | None:
         """Open a copy; None = there is none. Raises: RangeInvalid, Corrupt (it is dropped then)."""
+        self.denied.require(digest)
         reader = self._tier.open(digest, start, stop)
         if reader is None or self._is_proved(reader):
             return reader
@@ -62,6 +66,7 @@ class HotContent(Content):
 
     def read_copy(self, digest: Digest, limit: int) -> bytes | None:
         """Return all bytes of a copy that proved right; None = there is none."""
+        self.denied.require(digest)
         reader = self._tier.open(digest)
         if reader is None:
             return None
@@ -74,6 +79,7 @@ class HotContent(Content):
 
     def put(self, digest: Digest, body: Iterable[bytes]) -> int:
         """See Content.put."""
+        self.denied.require(digest)
         filling = self._tier.filling(digest, 0) if self.is_distant() else None
         if filling is None:
             return super().put(digest, body)
@@ -86,6 +92,7 @@ class HotContent(Content):
 
     def take(self, path: str, digest: Digest, chunks: bytes) -> None:
         """See Content.take."""
+        self.denied.require(digest)
         if self.is_distant():
             self._tier.link(path, digest)
         super().take(path, digest, chunks)
@@ -106,6 +113,9 @@ class HotContent(Content):
 
     def _keep(self, digest: Digest, filling: Filling) -> None:
         """Keep a copy whose bytes went through their hash on the way: no need to prove it again."""
+        if self.denied.has(digest):
+            filling.close()
+            return
         filling.keep()
         if copy := self._tier.open(digest):
             with copy:
@@ -147,9 +157,16 @@ class HotContent(Content):
         """Size of a copy in bytes; None = there is none."""
         return self._tier.size(digest)
 
+    def forget(self, digests: Iterable[Digest]) -> int:
+        """Remove the copies of what was purged; return how many there were."""
+        return sum(self._tier.drop(digest) for digest in digests)
+
     def sweep(self) -> int:
-        """Remove copies that were never finished; return how many. Raises: OSError."""
-        return self._tier.sweep()
+        """Remove copies that were never finished, or were purged; return how many.
+
+        Raises: OSError.
+        """
+        return self._tier.sweep() + self.forget(self.denied.all())
 
     def is_distant(self) -> bool:
         """Whether the storage lies elsewhere, so that copies and facts are worth keeping."""

@@ -19,13 +19,14 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from cachetools import LRUCache
 
+from distserver.oci.digests import Digest
 from distserver.registry.hot.tier import remove_older
 from distserver.registry.locks import LOCK_SECONDS, lock
 
@@ -114,6 +115,16 @@ class Facts:
         if _REMOVED in value or value.get("about") != list(about):
             return None
         return (value, age) if 0 <= age <= self._max_age else None
+
+    def forget(self, digests: Collection[Digest]) -> int:
+        """Remove the facts that name purged content; return how many. Raises: OSError."""
+        texts, removed = {str(digest) for digest in digests}, 0
+        for path in self._directory.glob("*") if texts else ():
+            fact = _read(path)
+            if not texts.isdisjoint([*fact.get("about", []), fact.get("digest")]):
+                path.unlink(missing_ok=True)
+                removed += 1
+        return removed
 
     def sweep(self) -> int:
         """Remove what does not count any more; return how many files. Raises: OSError."""

@@ -5,6 +5,9 @@ Only what was true within a bounded time (see facts), and only bytes that prove 
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Collection
+
 from backends.errors import Unavailable
 from distserver.oci.digests import Digest
 from distserver.oci.manifests import MAX_MANIFEST_BYTES
@@ -14,6 +17,8 @@ from distserver.registry.hot.content import HotContent
 from distserver.registry.hot.facts import About, Facts
 from distserver.registry.manifests import StoredManifest
 
+log = logging.getLogger(__name__)
+
 BLOB, MANIFEST, TAG = "blob", "manifest", "tag"
 
 
@@ -22,6 +27,7 @@ class Recall:
 
     def __init__(self, content: HotContent, facts: Facts) -> None:
         self.content, self._facts = content, facts
+        content.denied.listen(self.forget)
 
     def begin(self) -> None:
         """Make ready for serving: from here on removals leave marks."""
@@ -74,6 +80,16 @@ class Recall:
             return None
         fact = known[0]
         return StoredManifest(parsed, fact["type"], data, warning, fact["pulled"])
+
+    def forget(self, digests: Collection[Digest]) -> None:
+        """Remove what is kept of purged content. A disk that refuses is logged: no copy, no fact of
+        it is used, and copies go with the next sweep.
+        """
+        self.content.forget(digests)
+        try:
+            self._facts.forget(digests)
+        except OSError as exc:
+            log.warning("facts of what was purged stay: %s", exc)
 
     def sweep(self) -> int:
         """Remove what is of no use any more; return how many files. Raises: OSError."""

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from backends.errors import NotFound
 from distserver.oci.digests import Digest
 from distserver.registry import layout, verify
 from distserver.registry.local import Registry
@@ -61,7 +60,7 @@ class Mender:
                 if self._is_of(name, digest):
                     owners[digest].append(name)
         for digest, names in owners.items():
-            if names and not self._is_denied(digest):
+            if names and not self._registry.content.denied.has(digest):
                 yield Need(digest, tuple(names))
 
     def mend(self, need: Need) -> str:
@@ -80,10 +79,3 @@ class Mender:
         self._passing(LOOKUP_BYTES)
         blob = records.read(layout.blob_records(name, digest)).live
         return bool(blob) or self._registry.manifests.has(name, digest)
-
-    def _is_denied(self, digest: Digest) -> bool:
-        try:
-            self._registry.backend.stat(layout.denied(digest))
-        except NotFound:
-            return False
-        return True

@@ -31,7 +31,7 @@ class Step:
 
 def begin(before: Progress, now: float) -> Progress:
     """Return the progress of a pass that begins after what was before."""
-    return replace(before, position=verify.BLOBS, begun=now, bytes=0, found=0)
+    return replace(before, position=layout.BLOBS, begun=now, bytes=0, found=0)
 
 
 def steps(registry: Registry, progress: Progress, passing: verify.Passing) -> Iterator[Step]:
