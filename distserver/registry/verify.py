@@ -92,8 +92,8 @@ def contents(
             yield Checked(key, None, 0, "the name is not a digest")
         elif registry.content.denied.has(digest):
             yield Checked(key, digest, 0, None, purged=True)
-        else:
-            yield _check(registry, key, digest, passing)
+        elif checked := _check(registry, key, digest, passing):
+            yield checked
 
 
 def is_good(registry: Registry, digest: Digest, passing: Passing = lambda _: None) -> bool:
@@ -159,11 +159,12 @@ def _image(name: str, digest: Digest, found: Iterable[Problem]) -> Image:
     )
 
 
-def _check(registry: Registry, key: str, digest: Digest, passing: Passing) -> Checked:
+def _check(registry: Registry, key: str, digest: Digest, passing: Passing) -> Checked | None:
+    """Hash an entry; None if it was taken away meanwhile: who needs it is told by images()."""
     try:
         hashes = _hashes(registry, key, digest, passing)
-    except NotFound as exc:
-        return Checked(key, digest, 0, str(exc))
+    except NotFound:
+        return None
     except (Corrupt, Unavailable) as exc:
         unreadable = Checked(key, digest, 0, f"cannot be read: {exc}")
         if isinstance(exc.__cause__, PermissionError):

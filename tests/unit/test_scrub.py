@@ -186,6 +186,15 @@ def test_what_a_disk_has_lost_is_damaged(
     assert LAYER in registry.content.damaged()
 
 
+def test_what_is_taken_away_meanwhile_is_no_damage(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = list(registry.backend.keys("blobs/"))
+    registry.backend.delete(keys[0])
+    monkeypatch.setattr(registry.backend, "keys", lambda *_: iter(keys))
+    assert [one.key for one in verify.contents(registry)] == keys[1:]
+
+
 def test_sources_are_asked_in_order_for_what_is_needed(registry: Registry) -> None:
     asked: list[Need] = []
 
