@@ -21,7 +21,10 @@ from distserver.api.recent import Recent
 from distserver.config import DEFAULT_STORAGE, Config, is_loopback, load
 from distserver.metrics import Metrics, metrics_directory
 from distserver.oci.digests import Digest
+from distserver.proxy.bringing import Bringing
+from distserver.proxy.completer import Completer
 from distserver.proxy.fetching.room import Room
+from distserver.proxy.healing import FromUpstreams
 from distserver.proxy.namespaces import Namespaces
 from distserver.proxy.registry import Proxied, proxied
 from distserver.proxy.status import Status
@@ -33,6 +36,7 @@ from distserver.registry.content import Alarm, Content, no_alarm
 from distserver.registry.denied import DenyList
 from distserver.registry.gc.schedule import Schedule
 from distserver.registry.hot import Facts, HotContent, Recall, Tier, recalling
+from distserver.registry.scrub import Mender, Need, Plan, Scrubber
 from distserver.space import collect_in_child
 from distserver.storage import open_configured, require_reliable
 
@@ -73,6 +77,7 @@ def create_app(config: Config | None = None, metrics: Metrics | None = None) -> 
     app = Flask("distserver", static_folder=None, template_folder="api/templates")
     names = Namespaces(app.wsgi_app, upstreams_of(config), own_names(config))
     app.wsgi_app = names  # type: ignore[method-assign]
+    scrubber = _scrubber(config, backend, hot.content, made.bringing)
     probe = app.extensions["distserver.probe"] = Probe(registry.backend)
     app.extensions["distserver.config"] = config
     app.extensions["distserver.metrics"] = metrics
@@ -96,12 +101,19 @@ def create_app(config: Config | None = None, metrics: Metrics | None = None) -> 
         janitor.start(registry.backend, registry.uploads, seconds, [hot.sweep, purge])
         collecting.start()
         made.completer.start()
+        scrubber.start()
         silence.keep(mode)
 
     app.extensions["distserver.after_fork"] = after_fork
-    app.extensions["distserver.before_exit"] = made.completer.stop
+
+    app.extensions["distserver.before_exit"] = partial(_stop, made.completer, scrubber)
     create_api(app, registry, _access(config), config.deletes_enabled)
     return app
+
+
+def _stop(completer: Completer, scrubber: Scrubber) -> None:
+    completer.stop()
+    scrubber.stop()
 
 
 def open_proxied(config: Config, mode: Mode, metrics: Metrics) -> Proxied:
@@ -109,6 +121,14 @@ def open_proxied(config: Config, mode: Mode, metrics: Metrics) -> Proxied:
     backend = _storage(config, metrics)
     content = Content(backend, _alarm(config, metrics), _denied(config, backend))
     return _proxied(config, mode, metrics, backend, content)
+
+
+def open_mender(config: Config) -> tuple[Registry, Mender]:
+    """Open the registry of what is stored, and what mends it from replicas and upstreams."""
+    mode = Mode(Path(config.state), config.mode)
+    made = open_proxied(config, mode, Metrics())
+    held = local_registry(made.registry.backend, 0, content=made.registry.content)
+    return held, Mender(held, [FromUpstreams(made.bringing, held.content)])
 
 
 def own_names(config: Config) -> frozenset[str]:
@@ -211,6 +231,19 @@ def _proxied(
     connect = connector(config, mode, metrics)
     held = local_registry(backend, config.manifest_cache_bytes, content=content)
     return proxied(held, upstreams_of(config), connect, config, mode, metrics)
+
+
+def _scrubber(
+    config: Config, backend: Backend, content: HotContent, bringing: Bringing
+) -> Scrubber:
+    def from_copy(need: Need) -> str:
+        return "from this node's copy" if content.restore(need.digest) else ""
+
+    # It remembers no manifests: what is damaged must not be hidden by a memory of it.
+    held = local_registry(backend, 0, content=content)
+    plan = Plan(config.scrub_days, config.scrub_bytes_per_second)
+    sources = (from_copy, FromUpstreams(bringing, content))
+    return Scrubber(held, Path(config.state), plan, sources)
 
 
 def _storage(config: Config, metrics: Metrics) -> Backend:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-import secrets
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
 from backends.base import Entry, Reader, Writer
 from backends.errors import Corrupt, NotFound, StorageError, Unavailable
 from backends.helpers import read_all
+from backends.quarantine import aside
 from backends.replica.asking import PATIENT_SECONDS, answer_within
 from backends.replica.content import CHUNK_BYTES, Content, content_of
 from backends.replica.member import WRITE_SECONDS, Member, T
@@ -19,8 +20,6 @@ from backends.replica.writing import SetWriter
 
 log = logging.getLogger(__name__)
 _READ_BYTES = 1 << 20
-QUARANTINE = "trash/damaged/"
-"""Where a damaged copy is kept, on its member, once a good one has taken its place."""
 
 
 class Mending:
@@ -129,5 +128,5 @@ def _entry(member: Member, key: str) -> Entry | None:
 
 def _quarantine(content: Content, member: Member) -> None:
     """Keep the damaged bytes, in case somebody can make use of them."""
-    name = f"{content.algorithm}-{content.digest}-{secrets.token_hex(4)}"
-    done_by(member.tell(lambda backend: backend.link(content.key, QUARANTINE + name)), member)
+    key = aside(content.algorithm, content.digest, time.time())
+    done_by(member.tell(lambda backend: backend.link(content.key, key)), member)

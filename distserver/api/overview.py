@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flask import Response, current_app, render_template
@@ -16,6 +17,7 @@ from distserver.metrics import gauge
 from distserver.proxy.status import Status, ago
 from distserver.proxy.upstream.mode import MODES
 from distserver.proxy.upstream.table import label_of
+from distserver.registry.scrub import Progress, read_progress
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -40,6 +42,7 @@ def overview() -> Response:
         begun=status.begun(),
         repositories=len(names),
         held=list(_held(names[:SHOWN_REPOSITORIES])),
+        scrub=_scrub(),
         pulls=current_app.extensions["distserver.recent"].last(SHOWN_PULLS),
         ago=ago,
         now=time.time(),
@@ -78,6 +81,7 @@ def _now() -> Iterator[Metric]:
     yield gauge("storage_up", "Whether a part of the storage is in use", "part", up)
     if probe.free_bytes is not None:
         yield gauge("storage_free_bytes", "Free bytes of the storage", "part", free)
+    yield from _of_scrub(_scrub())
     modes = {name: name == status.mode.now() for name in MODES}
     yield gauge("mode", "The mode in force is 1", "mode", modes)
     yield from _of_upstreams(status)
@@ -86,6 +90,21 @@ def _now() -> Iterator[Metric]:
     yield gauge("partial_blobs", "Blobs on their way", "", {"": len(underway)})
     yield gauge("partial_bytes", "Bytes of blobs on their way that are here", "", {"": here})
     yield gauge("incomplete_images", "Images to be completed", "", {"": status.begun()})
+
+
+def _scrub() -> Progress:
+    return read_progress(Path(current_app.extensions["distserver.config"].state))
+
+
+def _of_scrub(scrub: Progress) -> Iterator[Metric]:
+    text = "Entries that somebody needs, and that are damaged or missing"
+    yield gauge("damaged_entries", text, "", {"": scrub.damaged})
+    if scrub.ended:
+        text = "When everything had been read again, seconds since 1970"
+        yield gauge("scrub_ended_timestamp_seconds", text, "", {"": scrub.ended})
+        text = "How long the last scrub of everything took"
+        yield gauge("scrub_last_seconds", text, "", {"": scrub.last_seconds})
+        yield gauge("scrub_last_bytes", "Bytes that it read", "", {"": scrub.last_bytes})
 
 
 def _of_upstreams(status: Status) -> Iterator[Metric]:

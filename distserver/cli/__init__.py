@@ -16,12 +16,14 @@ from distserver.cli import (
     nodes,
     preload,
     purge,
+    repair,
     replica,
     save,
     serve,
     storage,
     upstreams,
     users,
+    verify,
 )
 
 
@@ -48,7 +50,7 @@ for command in (
     preload.preload,
     inspect.ls,
     inspect.rm,
-    inspect.verify,
+    verify.verify,
     gc.gc,
     gc.gc_only,
     purge.purge,
@@ -56,7 +58,7 @@ for command in (
     save.save,
     image.image,
     replica.replica,
-    replica.repair,
+    repair.repair,
     upstreams.upstreams,
     upstreams.mode,
     users.user,

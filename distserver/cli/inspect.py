@@ -1,10 +1,8 @@
-"""`distserver ls`, `rm`, `verify`: safe beside running servers."""
+"""`distserver ls`, `rm`: safe beside running servers."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
 
 import click
 
@@ -14,8 +12,6 @@ from distserver.config import Loaded
 from distserver.oci.digests import Digest
 from distserver.oci.names import parse_name
 from distserver.oci.references import Reference, parse_reference
-from distserver.registry import Registry
-from distserver.registry import verify as verification
 
 
 @click.command()
@@ -57,58 +53,6 @@ def rm(loaded: Loaded, images: tuple[str, ...]) -> None:
         else:
             registry.tags.delete(name, reference)
         click.echo(f"deleted {name} {reference}")
-
-
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@configured()
-def verify(loaded: Loaded, as_json: bool) -> None:
-    """Hash every stored byte; check that each image is whole.
-
-    One line an image; damage is named by digest. Exit code 1 if anything is damaged or missing.
-    A pulled image whose parts have not all come is "partial", one that lacks what was purged is
-    "purged": neither is damage.
-    Pushing a damaged image again mends it. Safe beside running servers; reads everything, so it
-    takes as long as the disk takes to read it all.
-
-    \b
-    distserver verify --storage /mnt/copy      is this copy whole before it ships?
-    """
-    registry = app.open_registry(loaded.config)
-    damaged: dict[Digest, str] = {}
-    failed = 0
-    for checked in _with_progress(registry):
-        if checked.purged:
-            click.echo(f"purged  {checked.key}: came back, and will be erased again", err=True)
-        if checked.problem:
-            failed += 1
-            click.echo(f"damaged {checked.key}: {checked.problem}", err=True)
-            if checked.digest:
-                damaged[checked.digest] = checked.problem
-    for image in verification.images(registry, damaged):
-        failed += bool(image.problems)
-        click.echo(_image_line(image, as_json))
-    if failed:
-        raise click.ClickException(f"{failed} problems found")
-
-
-def _with_progress(registry: Registry) -> Iterator[verification.Checked]:
-    done = 0
-    for checked in verification.contents(registry):
-        done += checked.size
-        if sys.stderr.isatty():
-            click.echo(f"\r{done >> 20} MiB verified", nl=False, err=True)
-        yield checked
-
-
-def _image_line(image: verification.Image, as_json: bool) -> str:
-    if as_json:
-        row = {"image": image.name, "digest": str(image.digest), "problems": list(image.problems)}
-        return json.dumps({**row, "awaited": list(image.awaited), "purged": list(image.purged)})
-    state = "purged" if image.purged else "partial" if image.awaited else "ok"
-    state = "DAMAGED" if image.problems else state
-    lines = [f"{state:8} {image.name}", *image.problems, *image.awaited, *image.purged]
-    return "\n         ".join(lines)
 
 
 def _split(image: str) -> tuple[str, Reference]:

@@ -1,4 +1,4 @@
-"""`distserver replica`, `distserver repair`: the members of a replica set, and what they hold."""
+"""`distserver replica`: the members of a replica set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import click
 
 from backends import ReplicaSet
-from backends.replica.repair import Looked, Round
+from backends.replica.repair import Looked
 from distserver import app
 from distserver.cli.common import configured
 from distserver.config import Loaded
@@ -33,7 +33,7 @@ def status(loaded: Loaded, as_json: bool) -> None:
     \b
     distserver replica status
     """
-    standings = _set(loaded).membership.status()
+    standings = the_set(loaded).membership.status()
     for one in standings:
         if as_json:
             row = {"place": one.place, "id": one.id, "role": one.role, "problem": one.problem}
@@ -65,7 +65,7 @@ def join(loaded: Loaded, place: str, instead_of: str | None) -> None:
     distserver replica join /mnt/d
     distserver replica join /mnt/c --instead-of 5f0c...      the disk of /mnt/c is a new one
     """
-    _show(_set(loaded).membership.join(place, instead_of))
+    show(the_set(loaded).membership.join(place, instead_of))
     click.echo(f"{place} is a replica now")
 
 
@@ -81,33 +81,12 @@ def leave(loaded: Loaded, id_: str) -> None:
     \b
     distserver replica leave 5f0c...
     """
-    _show(_set(loaded).membership.leave(id_))
+    show(the_set(loaded).membership.leave(id_))
     click.echo(f"{id_} is no replica any more")
 
 
-@click.command()
-@configured()
-def repair(loaded: Loaded) -> None:
-    """Copy to each replica what it lacks.
-
-    Servers do this by themselves, once a day, and at once for what they know to be missing. Nothing
-    is ever removed. `distserver verify` reads all bytes of all replicas and mends damaged copies.
-    Exit code 1 if a replica could not be reached, or still lacks something.
-
-    \b
-    distserver repair
-    """
-    storage, result = _set(loaded), Round()
-    _show(storage.repair.look(result))
-    for name, problem in (result.unread or {}).items():
-        click.echo(f"not compared {name}: {problem}", err=True)
-    click.echo(f"{result.keys} entries compared, {result.copied} copies written")
-    if not result.whole:
-        raise click.ClickException("not all replicas have everything")
-    storage.compared()
-
-
-def _show(steps: Iterable[Looked]) -> None:
+def show(steps: Iterable[Looked]) -> None:
+    """Print what was copied, and what could not be."""
     for looked in steps:
         for name in looked.copied:
             click.echo(f"copied to {name}: {looked.key}")
@@ -115,7 +94,8 @@ def _show(steps: Iterable[Looked]) -> None:
             click.echo(f"FAILED on {name}: {looked.key}: {problem}", err=True)
 
 
-def _set(loaded: Loaded) -> ReplicaSet:
+def the_set(loaded: Loaded) -> ReplicaSet:
+    """Open the configured replica set. Raises: UsageError where the storage is none."""
     storage = app.open_storage(loaded.config)
     if not isinstance(storage, ReplicaSet):
         raise click.UsageError("the configuration names one storage, which has no replicas")

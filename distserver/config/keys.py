@@ -140,6 +140,13 @@ class Config:
         "while the storage is away, what it said of names within this time still serves pulls of "
         "such copies; 0 = never; -1 = 3600, but 0 with a replica set, which promises fresh tags",
     )
+    scrub_days: int = key(
+        30,
+        "every stored byte is read again within so many days, and mended if it is bad; 0 = never",
+    )
+    scrub_bytes_per_second: int = key(
+        0, "how fast; 0 = as slowly as will do, by what the last pass read, 4 MiB at least"
+    )
     upstream: Mapping[str, UpstreamConfig] = field(
         default_factory=dict, metadata={"text": "tables of upstreams, by host; only in the file"}
     )

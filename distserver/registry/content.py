@@ -65,7 +65,12 @@ class Content:
         Raises: NotFound, Unavailable, Corrupt (the copy was found damaged before).
         """
         self.denied.require(digest)
-        size = self._in_place(digest, self._backend.stat).size
+        try:
+            size = self._in_place(digest, self._backend.stat).size
+        except Corrupt:
+            if not self._damaged.has(digest):
+                self.corrupt(digest)
+            raise
         if self._damaged.has(digest):
             raise Corrupt(str(digest))
         return size
@@ -82,9 +87,10 @@ class Content:
             if hashes.digest != digest:
                 raise DigestInvalid(f"the content has the digest {hashes.digest}, not {digest}")
             self.denied.require(digest)  # again: the body may have taken hours
+            self._damaged.keep_aside(digest)
             writer.commit(layout.blob(digest))
         self.put_chunks(digest, hashes.chunks)
-        self._damaged.replaced(digest)
+        self._damaged.clear(digest)
         return hashes.size
 
     def add(self, body: Iterable[bytes]) -> Digest:
@@ -95,8 +101,10 @@ class Content:
         with self._backend.create() as writer:
             hashes = fill(writer, body, "sha256")
             self.denied.require(hashes.digest)
+            self._damaged.keep_aside(hashes.digest)
             writer.commit(layout.blob(hashes.digest))
         self.put_chunks(hashes.digest, hashes.chunks)
+        self._damaged.clear(hashes.digest)
         return hashes.digest
 
     def holds(self, digest: Digest, size: int) -> bool:
@@ -117,10 +125,12 @@ class Content:
         self.put_chunks(digest, chunks)  # first: who reads what was just taken hashes a chunk only
         if isinstance(self._backend, Adopts):
             try:
+                self._damaged.keep_aside(digest)
                 self._backend.adopt(path, layout.blob(digest))
             except Unavailable as exc:
                 log.debug("%s is copied, it cannot be adopted: %s", digest, exc)
             else:
+                self._damaged.clear(digest)
                 return
         with open(path, "rb") as file:  # noqa: PTH123
             self._require_room(os.fstat(file.fileno()).st_size)
@@ -132,8 +142,9 @@ class Content:
         Raises: NotFound (source), Full, Unavailable.
         """
         self.denied.require(digest)
+        self._damaged.keep_aside(digest)
         self._backend.link(source, layout.blob(digest))
-        self._damaged.replaced(digest)
+        self._damaged.clear(digest)
 
     def _in_place(self, digest: Digest, call: Callable[[str], T]) -> T:
         """Call with the key of content; what lies in the trash is brought back first.
@@ -179,8 +190,10 @@ class Content:
     def read(self, digest: Digest, limit: int) -> bytes:
         """Return all bytes, verified. Raises: NotFound, Unavailable, Corrupt (also: over limit)."""
         self.denied.require(digest)
-        with self._alarmed(digest):
-            data = self._in_place(digest, lambda key: read_all(self._backend, key, limit))
+        with self._alarmed(digest), self.raw(digest, 0) as reader:
+            data = reader.read() if reader.size <= limit else None
+        if data is None:
+            raise Corrupt(f"{digest} is larger than {limit} bytes")
         if Digest.of(data, digest.algorithm) != digest:
             raise self.corrupt(digest)
         return data
@@ -238,6 +251,10 @@ class Content:
         """Take note that the stored copy is good: an older alarm is over. Raises: Unavailable."""
         self._damaged.clear(digest)
 
+    def damaged(self) -> frozenset[Digest]:
+        """Return what is stored in damaged copies, as far as is known. Raises: Unavailable."""
+        return self._damaged.all()
+
     def corrupt(self, digest: Digest) -> Corrupt:
         """Raise the alarm about stored bytes; return the error to raise."""
         log.error("stored content is damaged: %s", digest)
@@ -247,13 +264,11 @@ class Content:
 
     @contextmanager
     def _alarmed(self, digest: Digest) -> Iterator[None]:
-        """Raise the alarm where a storage that proves what it returns has no good copy."""
+        """Raise the alarm where a storage knows by itself that it has no good copy."""
         try:
             yield
         except Corrupt as exc:
-            if self._proves:
-                raise self.corrupt(digest) from exc
-            raise
+            raise self.corrupt(digest) from exc
 
     def _opened(self, digest: Digest, start: int, stop: int | None) -> Reader:
         """Open what is stored, unverified but by a storage that does so itself."""

@@ -7,11 +7,14 @@ pushed again, so it counts as absent for pushes and as unavailable for pulls.
 from __future__ import annotations
 
 import logging
+import time
 
 from backends import Backend, put, read_all
 from backends.base import Proves
-from backends.errors import Incomplete, NotFound, StorageError
+from backends.errors import Corrupt, Incomplete, NotFound, StorageError
+from backends.quarantine import aside
 from distserver.oci.digests import Digest
+from distserver.oci.errors import DigestInvalid
 from distserver.registry import layout
 from distserver.registry.cache import ValidatedCache
 
@@ -19,6 +22,8 @@ log = logging.getLogger(__name__)
 
 CACHE_BYTES = 1 << 20
 MAX_MARK_BYTES = 64
+UNREADABLE = b"unreadable"
+"""Holds the mark of a copy whose time cannot be told either."""
 
 
 class Damaged:
@@ -31,12 +36,16 @@ class Damaged:
     def has(self, digest: Digest) -> bool:
         """Whether the copy that is stored now is marked. Raises: Unavailable."""
         key = layout.damaged(digest)
-        if key not in self._cache.get("marks", (layout.DAMAGED,), self._load):
+        if key not in self._marks():
             return False
         try:
             return self._speaks_of_current(key, digest)
         except NotFound:
             return False
+
+    def all(self) -> frozenset[Digest]:
+        """Return the digests of all stored copies that are marked. Raises: Unavailable."""
+        return frozenset(d for d in map(_digest_of, self._marks()) if d and self.has(d))
 
     def mark(self, digest: Digest) -> None:
         """Mark the copy that is stored now; a storage that refuses is logged, nothing more."""
@@ -46,17 +55,29 @@ class Damaged:
             log.warning("the damage of %s is not marked: %s", digest, exc)
 
     def clear(self, digest: Digest) -> None:
-        """Forget the mark of a copy that was replaced or proved. Raises: Unavailable."""
-        if self.has(digest):
-            self._backend.delete(layout.damaged(digest))
+        """Forget the mark of a copy that was replaced or proved. Raises: Unavailable.
 
-    def replaced(self, digest: Digest) -> None:
-        """Take note of new copies: where clocks differ a mark may seem to speak of them, too.
-
-        Raises: Unavailable.
+        Also one that seems to speak of another: clocks differ, and some count whole seconds.
         """
-        if isinstance(self._backend, Proves):
-            self.clear(digest)
+        key = layout.damaged(digest)
+        if key in self._marks():
+            self._backend.delete(key)
+
+    def keep_aside(self, digest: Digest) -> None:
+        """Keep the bytes of a marked copy, which a good one is about to replace.
+
+        A storage that refuses is logged, nothing more: the good copy counts. Raises: Unavailable.
+        """
+        if not self.has(digest):
+            return
+        try:
+            key = aside(digest.algorithm, digest.hex, time.time())
+            self._backend.link(layout.blob(digest), key)
+        except StorageError as exc:
+            log.warning("the damaged copy of %s is not kept: %s", digest, exc)
+
+    def _marks(self) -> frozenset[str]:
+        return self._cache.get("marks", (layout.DAMAGED,), self._load)
 
     def _load(self) -> frozenset[str]:
         marks = set()
@@ -80,4 +101,15 @@ class Damaged:
         return read_all(self._backend, key, MAX_MARK_BYTES) == self._stamp(digest)
 
     def _stamp(self, digest: Digest) -> bytes:
-        return repr(self._backend.stat(layout.blob(digest)).modified).encode()
+        try:
+            return repr(self._backend.stat(layout.blob(digest)).modified).encode()
+        except Corrupt:
+            return UNREADABLE
+
+
+def _digest_of(key: str) -> Digest | None:
+    """The digest of a mark; None for a file that is not ours."""
+    try:
+        return Digest.parse(key.removeprefix(layout.DAMAGED).replace("-", ":", 1))
+    except DigestInvalid:
+        return None

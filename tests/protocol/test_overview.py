@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -161,3 +163,23 @@ def test_only_who_may_pull_sees_it(path: str, tmp_path: Path, start: Callable[..
     server = start(None, env={"DISTSERVER_USERS_FILE": str(users)})
     assert server.request("GET", path).status_code == 200
     assert server.request("GET", path, auth=("bot", "wrong")).status_code == 401
+
+
+@pytest.mark.files
+def test_what_is_damaged_is_told(start: Callable[..., Server]) -> None:
+    server = start(None, "--workers", "1")
+    assert metric(server, "distserver_damaged_entries") == 0
+    page = server.request("GET", "/").text
+    assert "nothing known to be damaged" in page
+    state = server.directory / "state"
+    wait_for(lambda: metric(server, "distserver_scrub_ended_timestamp_seconds"), 30, "first pass")
+    known = {"damaged": 2, "images": ["a/<b>:v1"], "more_images": 3, "begun": time.time()}
+    (state / "scrub.json").write_text(
+        json.dumps({**known, "ended": 1.0, "last_seconds": 7.0, "last_bytes": 8})
+    )
+    page = server.request("GET", "/").text
+    assert "2 entries are damaged or missing" in page and "and 3 more" in page
+    assert "a/&lt;b&gt;:v1" in page
+    assert metric(server, "distserver_scrub_last_seconds") == 7
+    text = server.request("GET", "/metrics").text
+    assert "distserver_scrub_last_bytes 8.0" in text and "a/<b>" not in text

@@ -114,7 +114,7 @@ def world(directory: Path, table: UpstreamConfig | None = None, **config: Any) -
     """Lend a world whose upstream has one image, team/app:v1, CONFIG and LAYER.
 
     table   more of the upstream's table
-    config  more of ours
+    config  more of ours, such as another storage
     """
     made = World(directory / "state")
     made.tag("v1", image())
@@ -122,12 +122,9 @@ def world(directory: Path, table: UpstreamConfig | None = None, **config: Any) -
     with scripted(lambda asked: made.script(asked)) as made.upstream:
         default = UpstreamConfig(deny=("no/*",))
         full = replace(table or default, url=(made.upstream.url,), insecure=True)
+        config.setdefault("storage", (str(directory / "storage"),))
         settings = Config(
-            storage=(str(directory / "storage"),),
-            state=str(made.state),
-            reserve_bytes=0,
-            upstream={"up.site": full},
-            **config,
+            state=str(made.state), reserve_bytes=0, upstream={"up.site": full}, **config
         )
         application.initialise_storage(settings)
         made.app = application.create_app(settings)

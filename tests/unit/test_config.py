@@ -60,6 +60,7 @@ def test_an_object_store_is_asked_as_the_keys_say() -> None:
         ("TLS_CERT", "/x"),
         ("STORAGE", "/a,/b,/a"),
         ("DEGRADED_ACK", "1"),
+        ("SCRUB_DAYS", "-1"),
         ("NO_SUCH_KEY", "1"),
     ],
 )

@@ -286,3 +286,17 @@ def test_a_right_that_was_taken_away_is_gone_at_once(pushed: Registry, node: Nod
     pushed.blobs.delete("a/b", LAYER)
     with pytest.raises(BlobUnknown):
         blob(node(), LAYER)
+
+
+def test_a_copy_mends_what_rotted_in_the_storage(storage: Leaving, tmp_path: Path) -> None:
+    content = HotContent(storage, no_alarm, Tier(tmp_path / "hot", 100_000_000, 0))
+    content.put(LAYER, [IMAGE.layer])
+    storage._entries.clear()
+    assert content.restore(LAYER)
+    assert content.verify(LAYER) == len(IMAGE.layer)
+    (copy,) = (path for path in (tmp_path / "hot").iterdir() if path.is_file())
+    copy.write_bytes(b"x" + IMAGE.layer[1:])
+    storage._entries.clear()
+    assert not content.restore(LAYER), "never a wrong byte instead"
+    assert list(storage.keys("blobs/")) == []
+    assert not content.restore(LAYER), "the wrong copy is gone"

@@ -97,6 +97,25 @@ def bring(
     return made
 
 
+def manifests(archive: Archive, survey: Survey, digests: Mapping[str, Digest]) -> list[bytes]:
+    """Return the manifests that bring() makes, without bringing anything.
+
+        digests  of the files of layers, by name; an image with others is left out
+    Raises: BundleError, OSError.
+    """
+    images = read_images(archive.read({DOCKER})[DOCKER])
+    configs = archive.read({survey.resolve(image.config) for image in images})
+    made = []
+    for image in images:
+        config = configs[survey.resolve(image.config)]
+        names = [survey.resolve(name) for name in image.layers]
+        if digests.keys() >= set(names):
+            over = zip(names, _diff_ids(image, config), strict=True)
+            layers = [_Layer(digests[n], survey.sizes[n], digests[n] != plain) for n, plain in over]
+            made.append(render_manifest(config, layers))
+    return made
+
+
 def render_manifest(config: bytes, layers: Sequence[_Layer]) -> bytes:
     """Return the manifest over a configuration and layers as they are. Pure."""
     fields = {

@@ -84,6 +84,11 @@ class RegistryDirectory:
             size = os.fstat(file.fileno()).st_size
             bringer.bring(digest, size, iter(lambda: file.read(PIECE_BYTES), b""))
 
+    def pieces(self, digest: Digest) -> Iterator[bytes]:
+        """Yield the bytes of a blob that is there. Raises: OSError."""
+        with self._data(digest).open("rb") as file:
+            yield from iter(lambda: file.read(PIECE_BYTES), b"")
+
     def has(self, digest: Digest) -> bool:
         """Whether the bytes of a blob are there."""
         return self._data(digest).is_file()

@@ -8,7 +8,7 @@ from functools import partial
 
 from backends import Backend
 from backends.base import KnowsPlace, Reader
-from backends.errors import Corrupt
+from backends.errors import Corrupt, StorageError
 from distserver.oci.digests import Digest
 from distserver.registry import verified
 from distserver.registry.content import READ_BYTES, Alarm, Content
@@ -139,6 +139,19 @@ class HotContent(Content):
         log.warning("the copy of %s on this node is damaged: it is dropped", digest)
         self._tier.drop(digest)
         return Corrupt(str(digest))
+
+    def restore(self, digest: Digest) -> bool:
+        """Store this node's copy in place of a damaged one; return whether that was done."""
+        try:
+            copy = self.open_copy(digest)
+            if copy is None:
+                return False
+            with copy:
+                self.put(digest, iter(partial(copy.read, READ_BYTES), b""))
+        except StorageError as exc:
+            log.info("%s is not mended from this node's copy: %s", digest, exc)
+            return False
+        return True
 
     def copy_size(self, digest: Digest) -> int | None:
         """Size of a copy in bytes; None = there is none."""
