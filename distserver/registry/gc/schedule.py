@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from backends import Backend
 from backends.errors import NotFound, StorageError
 from distserver.registry.gc import census
 from distserver.registry.lease import Lease, storage_now
-from distserver.registry.locks import lock
+from distserver.registry.locks import elected
 
 log = logging.getLogger(__name__)
 
@@ -58,13 +56,10 @@ class Schedule:
 
     def look(self) -> None:
         """Collect if that is due, and nobody else does. Raises: StorageError, OSError."""
-        try:
-            with only_process(self._lock):
-                if self._is_due() and self._lease.take():
-                    self._run()
-                    self._lease.give_back()
-        except BlockingIOError:
-            log.debug("another process of this node collects")
+        with elected(self._lock) as chosen:
+            if chosen and self._is_due() and self._lease.take():
+                self._run()
+                self._lease.give_back()
 
     def _is_due(self) -> bool:
         """Whether the last run, of any server, is long enough ago. Raises: Unavailable."""
@@ -73,15 +68,3 @@ class Schedule:
         except NotFound:
             return True
         return storage_now(self._backend) - last >= self._interval
-
-
-@contextmanager
-def only_process(path: Path) -> Iterator[None]:
-    """Be the one process of this node that does something. Raises: BlockingIOError, OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        lock(descriptor, 0)
-        yield
-    finally:
-        os.close(descriptor)
