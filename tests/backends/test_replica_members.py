@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -206,7 +207,8 @@ class TestChanges:
             seen.append(list(other.keys("catalog/")))
 
         put(storage, "catalog/a/_name", b"")
-        monkeypatch.setattr(membership.time, "sleep", frozen)
+        # Only there: threads that other tests left sleep as well.
+        monkeypatch.setattr(membership, "time", SimpleNamespace(sleep=frozen))
         list(storage.membership.leave(storage.membership.status()[3].id))
         assert seen == [["catalog/a/_name"]]
         other.roster.refresh()
