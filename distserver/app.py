@@ -18,8 +18,16 @@ from distserver.api import create_api
 from distserver.api.access import ALL, Access, Users
 from distserver.api.health import Probe
 from distserver.api.recent import Recent
+from distserver.bundle.errors import BundleError
+from distserver.bundle.naming import Naming
 from distserver.config import DEFAULT_STORAGE, Config, is_loopback, load
+from distserver.evicting.evict import Collect
+from distserver.evicting.inuse import Canonical
+from distserver.evicting.loop import Eviction
+from distserver.evicting.making import allowance_of, bounds_of, eviction_of
+from distserver.evicting.pulls import Pulls
 from distserver.metrics import Metrics, metrics_directory
+from distserver.proxy.fetching.allowance import Allowance
 from distserver.proxy.namespaces import Namespaces
 from distserver.proxy.registry import Proxied, proxied
 from distserver.proxy.status import Status
@@ -36,6 +44,8 @@ log = logging.getLogger(__name__)
 RESERVE_BYTES = 1 << 30
 """Free space that hot copies leave alone, unless reserve_bytes says otherwise."""
 OUTAGE_SECONDS = 3600
+collector: Callable[[Registry], Collect] | None = None
+"""Makes what frees the bytes of evicted images; without one nothing is evicted."""
 OWN_NAME = "distserver.internal"
 """A host that always means this server: the name of its own image begins with it."""
 
@@ -63,31 +73,49 @@ def create_app(config: Config | None = None, metrics: Metrics | None = None) -> 
     mode = Mode(Path(config.state), config.mode)
     backend = _storage(config, metrics)
     hot = _hot(config, backend, _alarm(config, metrics))
-    made = _proxied(config, mode, metrics, backend, hot.content)
+    made = _proxied(config, mode, metrics, backend, hot.content, allowance_of(config))
     registry = recalling(made.registry, hot)
     app = Flask("distserver", static_folder=None, template_folder="api/templates")
     names = Namespaces(app.wsgi_app, upstreams_of(config), own_names(config))
     app.wsgi_app = names  # type: ignore[method-assign]
-    probe = app.extensions["distserver.probe"] = Probe(registry.backend)
-    app.extensions["distserver.config"] = config
-    app.extensions["distserver.metrics"] = metrics
-    app.extensions["distserver.status"] = Status(config)
-    app.extensions["distserver.recent"] = Recent(Path(config.state))
+    _extend(app, config, metrics, registry.backend)
+    pulls = app.extensions["distserver.pulls"]
+    eviction = _eviction(config, made, pulls, mode, metrics)
+    begins = [hot.begin, made.completer.start, pulls.start]
+    ends = [made.completer.stop, pulls.flush]
+    if eviction:
+        begins.append(eviction.start)
+        ends.append(eviction.stop)
 
     def after_fork() -> None:
         if isinstance(registry.backend, Watched):
             registry.backend.watch()
-        probe.begin()
-        hot.begin()
+        app.extensions["distserver.probe"].begin()
+        for begin in begins:
+            begin()
         seconds = config.upload_expiry_seconds
         janitor.start(registry.backend, registry.uploads, seconds, [hot.sweep])
-        made.completer.start()
         silence.keep(mode)
 
+    def before_exit() -> None:
+        for end in ends:
+            end()
+
     app.extensions["distserver.after_fork"] = after_fork
-    app.extensions["distserver.before_exit"] = made.completer.stop
+    app.extensions["distserver.before_exit"] = before_exit
     create_api(app, registry, _access(config), config.deletes_enabled)
     return app
+
+
+def _extend(app: Flask, config: Config, metrics: Metrics, backend: Backend) -> None:
+    """Give the views what they ask beside the registry."""
+    state = Path(config.state)
+    app.extensions["distserver.probe"] = Probe(backend)
+    app.extensions["distserver.config"] = config
+    app.extensions["distserver.metrics"] = metrics
+    app.extensions["distserver.status"] = Status(config)
+    app.extensions["distserver.recent"] = Recent(state)
+    app.extensions["distserver.pulls"] = Pulls(state)
 
 
 def open_proxied(config: Config, mode: Mode, metrics: Metrics) -> Proxied:
@@ -184,11 +212,46 @@ def _make_directory(path: Path) -> None:
 
 
 def _proxied(
-    config: Config, mode: Mode, metrics: Metrics, backend: Backend, content: Content
+    config: Config,
+    mode: Mode,
+    metrics: Metrics,
+    backend: Backend,
+    content: Content,
+    allowance: Allowance | None = None,
 ) -> Proxied:
     connect = connector(config, mode, metrics)
     held = local_registry(backend, config.manifest_cache_bytes, content=content)
-    return proxied(held, upstreams_of(config), connect, config, mode, metrics)
+    return proxied(held, upstreams_of(config), connect, config, mode, metrics, allowance)
+
+
+def _eviction(
+    config: Config, made: Proxied, pulls: Pulls, mode: Mode, metrics: Metrics
+) -> Eviction | None:
+    """What keeps the cache to its room; None = nothing ever has to go."""
+    if collector is None or not bounds_of(config).apply:
+        return None
+    collect = collector(made.registry)
+    names = canonical_names(config)
+    return eviction_of(config, made, pulls, mode, metrics, names, collect, lambda: True)
+
+
+def naming(config: Config, to: str = "") -> Naming:
+    """Return how images are named here and outside. to: where `load` puts them, see Naming."""
+    return Naming(upstreams_of(config), own_names(config), OWN_NAME, to)
+
+
+def canonical_names(config: Config) -> Canonical:
+    """Return what reads names of images as `load` does: name:tag here, or None."""
+    names = naming(config)
+
+    def canonical(text: str) -> str | None:
+        try:
+            image = names.image(text)
+        except BundleError:
+            return None
+        return f"{image.name}:{image.tag}" if image.tag else None
+
+    return canonical
 
 
 def _storage(config: Config, metrics: Metrics) -> Backend:

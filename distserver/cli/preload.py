@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,8 +21,10 @@ from distserver.bundle.preloading.platforms import machine_platform, parse_platf
 from distserver.bundle.preloading.preload import NoSpace, Preload, Wanted
 from distserver.bundle.preloading.there import Everywhere, There
 from distserver.cli.common import configured, require_owner
+from distserver.cli.pins import pins_of, references
 from distserver.cli.preload_report import Report
 from distserver.config import Config, Loaded
+from distserver.evicting.pins import Pins
 from distserver.metrics import Metrics
 from distserver.oci.errors import RegistryError
 from distserver.proxy.upstream import silence
@@ -99,6 +101,7 @@ def preload(  # noqa: PLR0913  # each is an option
     wanted = site.wanted(listed, chosen, report)
     report.images = len(wanted) + report.missing
     run = Preload(site.place(), report.tick)
+    site.pin(each.image for each in wanted)
     try:
         for outcome in run.run(wanted):
             report.outcome(outcome)
@@ -123,6 +126,7 @@ class _Site:
 
     def __init__(self, config: Config, server: str | None) -> None:
         self._config, self._server = config, server
+        self._pins: Pins | None = None
         self._own, self._upstreams = app.own_names(config), upstreams_of(config)
         if server:
             if not server.startswith(("http://", "https://")):
@@ -139,7 +143,9 @@ class _Site:
         require_owner(self._config)
         app.initialise_storage(self._config)
         silence.keep(mode)
-        return Here(app.open_proxied(self._config, mode, Metrics()))
+        made = app.open_proxied(self._config, mode, Metrics())
+        self._pins = pins_of(made.registry)
+        return Here(made)
 
     def check(self, images: Sequence[str]) -> None:
         """Refuse arguments that name no image; of a list, they cost only themselves."""
@@ -164,6 +170,15 @@ class _Site:
             else:
                 found.setdefault(image, []).append(said if platforms is None else platforms)
         return [Wanted(image, _together(sets)) for image, sets in found.items()]
+
+    def pin(self, images: Iterable[Image]) -> None:
+        """Let images of this node's storage stay: before they come, so that none goes meanwhile.
+
+        Raises: StorageError.
+        """
+        for reference in (each for image in images for each in references(image)):
+            if self._pins:
+                self._pins.add(reference)
 
     def write_lock(self, path: Path, complete: Sequence[Locked]) -> None:
         """Write a lock file, whole or not at all. Raises: OSError."""

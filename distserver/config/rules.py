@@ -28,6 +28,8 @@ def check(config: Config) -> None:
         raise ConfigError("workers, reserve_bytes and manifest_cache_bytes cannot be negative")
     if min(config.partial_bytes, config.hot_bytes) < 0 or config.outage_seconds < -1:
         raise ConfigError("partial_bytes, hot_bytes and outage_seconds cannot be negative")
+    if config.cache_bytes < 0 or config.cache_free_bytes < -1:
+        raise ConfigError("cache_bytes and cache_free_bytes cannot be negative")
     if wrong := [text for text in config.platforms if text.count("/") not in (1, 2)]:
         raise ConfigError(f"platforms: {wrong[0]!r} is not os/architecture[/variant]")
     _check_ttls("tag_ttl_seconds", config.tag_ttl_seconds)

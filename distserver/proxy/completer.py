@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +22,7 @@ from distserver.proxy.completion import members
 from distserver.proxy.fetching.room import NoRoom
 from distserver.proxy.sources import Source
 from distserver.proxy.upstream.errors import UpstreamCorrupt, UpstreamError, UpstreamOffline
+from distserver.registry.locks import election
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +77,7 @@ class Completer:
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
-                with self._election() as elected:
+                with election(self._begun.directory / "lock") as elected:
                     while elected and not self._stopped.wait(LOOK_SECONDS):
                         self._look()
             except OSError as exc:
@@ -86,18 +85,6 @@ class Completer:
             except Exception:  # the thread would end, and nothing ever be completed again
                 log.exception("nothing is completed in the background, by a fault of ours")
             self._stopped.wait(ELECT_SECONDS)
-
-    @contextmanager
-    def _election(self) -> Iterator[bool]:
-        """Become the process of the node that completes; the kernel ends that with the process."""
-        self._begun.directory.mkdir(parents=True, exist_ok=True)
-        with (self._begun.directory / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
 
     def _look(self) -> None:
         """Start what is due, as much as may run at once. Raises: OSError."""

@@ -10,6 +10,8 @@
     repositories/<name>/_uploads/<session>/<piece>         one a PATCH body, see uploads.Piece
     catalog/<name>/_name                                   the repository exists, a hint
     hints/damaged/<alg>-<hex>                              that copy was found damaged
+    hints/pulls/<node>/<time>                              when images were last pulled there
+    pins/<sha256>/<nonce>                                  images that are never evicted
 
 Names of repositories have no component that begins with "_", so no key is a parent of another.
 Pure: no I/O.
@@ -17,6 +19,7 @@ Pure: no I/O.
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from distserver.oci.digests import Digest
@@ -25,6 +28,8 @@ from distserver.oci.names import Tag
 REPOSITORIES = "repositories/"
 CATALOG = "catalog/"
 DAMAGED = "hints/damaged/"
+PULLS = "hints/pulls/"
+PINS = "pins/"
 OPEN = "_open"
 
 
@@ -91,6 +96,16 @@ def catalog(name: str) -> str:
 def damaged(digest: Digest) -> str:
     """Key of the mark that the stored copy was found damaged."""
     return f"{DAMAGED}{digest.algorithm}-{digest.hex}"
+
+
+def pulls(node: str, when: int) -> str:
+    """Key of what a node said at a time, in whole seconds, of its last pulls."""
+    return f"{PULLS}{node}/{when:016x}"
+
+
+def pin(pattern: str) -> str:
+    """Prefix of the records that pin the images of a pattern."""
+    return f"{PINS}{hashlib.sha256(pattern.encode()).hexdigest()}/"
 
 
 def repository_of(key: str) -> str:

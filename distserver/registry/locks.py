@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 POLL_SECONDS = 0.005
 LOCK_SECONDS = 5.0
@@ -25,3 +28,20 @@ def lock(descriptor: int, seconds: float = LOCK_SECONDS) -> None:
             time.sleep(POLL_SECONDS)
         else:
             return
+
+
+@contextmanager
+def election(path: Path) -> Iterator[bool]:
+    """Become the one process of the node that does something; the kernel ends that with it.
+
+    path  of the lock file, made if need be
+    Yields whether this process is the one. Raises: OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True

@@ -1,0 +1,203 @@
+"""Looks at the cache again and again, in one process of the node, and lets go what has to go."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from backends import space_of
+from backends.errors import StorageError
+from distserver.evicting.evict import OFFLINE, Evicted, Evictor
+from distserver.evicting.images import Image, Look, Looker
+from distserver.evicting.inuse import InUse, Used
+from distserver.evicting.kubernetes import NotTold
+from distserver.evicting.pins import Pinned, Pins
+from distserver.evicting.published import Published
+from distserver.evicting.pulls import Key, Pulls
+from distserver.evicting.room import Bounds
+from distserver.evicting.standing import DIRECTORY, Standing
+from distserver.metrics import Metrics
+from distserver.proxy.begun import Begun
+from distserver.proxy.fetching.allowance import Allowance
+from distserver.proxy.fetching.room import Room
+from distserver.proxy.upstream.mode import Mode
+from distserver.registry import Registry
+from distserver.registry.locks import election
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS, SHARE = 5.0, 20
+"""Pause between two looks: the longer of this and so many times what the last one took."""
+WAKE_SECONDS = 0.2
+ELECT_SECONDS = 5.0
+COMING_SECONDS = 3600.0
+"""How long an image that is not complete yet is left alone after a pull."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the loop asks. lease: whether this node is the one of the storage that evicts."""
+
+    registry: Registry
+    looker: Looker
+    evictor: Evictor
+    pulls: Pulls
+    published: Published
+    pins: Pins
+    in_use: InUse
+    begun: Begun
+    room: Room
+    allowance: Allowance | None
+    mode: Mode
+    lease: Callable[[], bool]
+
+
+class Eviction:
+    """The loop of a node."""
+
+    def __init__(self, state: Path, bounds: Bounds, parts: Parts, metrics: Metrics) -> None:
+        self._state, self._bounds, self._parts, self._metrics = state, bounds, parts, metrics
+        self._stopped = threading.Event()
+        self._said, self._hurries = "", False
+        self.standing = Standing(cap=bounds.cap_bytes)
+
+    def start(self) -> None:
+        """Begin, in a thread. Call it after fork."""
+        threading.Thread(target=self._run, name="eviction", daemon=True).start()
+
+    def stop(self) -> None:
+        """Let another process go on: this one is about to end."""
+        self._stopped.set()
+
+    def look(self) -> None:
+        """Look once, and let go what has to go and may."""
+        try:
+            self.standing = self._looked()
+        except (StorageError, OSError) as exc:
+            self._hurries = False
+            self.standing = replace(self.standing, reason="error", words=str(exc))
+        self._tell()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                with election(self._state / DIRECTORY / "lock") as elected:
+                    while elected and not self._stopped.is_set():
+                        began = time.monotonic()
+                        self.look()
+                        self._pause(time.monotonic() - began)
+            except OSError as exc:
+                log.warning("nothing is evicted: %s", exc)
+            except Exception:  # the thread would end, and nothing ever be evicted again
+                log.exception("nothing is evicted, by a fault of ours")
+            self._stopped.wait(ELECT_SECONDS)
+
+    def _pause(self, took: float) -> None:
+        """Wait; not for long when the cap was reached meanwhile, or more has to go and may."""
+        began, allowance = time.monotonic(), self._parts.allowance
+        until = began + max(LOOK_SECONDS, SHARE * took)
+        while (now := time.monotonic()) < until and not self._stopped.wait(WAKE_SECONDS):
+            urgent = self.standing.over or (allowance and allowance.exhausted)
+            if urgent and self._hurries and now > began + 2 * took:
+                return
+
+    def _looked(self) -> Standing:
+        parts, bounds = self._parts, self._bounds
+        parts.evictor.collect()  # what it could not the last time
+        look, underway = parts.looker.look(), parts.room.underway()
+        parts.pulls.flush()
+        last = parts.published.exchange(parts.pulls.last())
+        need = bounds.excess(look.bytes, underway, space_of(parts.registry.backend))
+        went, standing = Evicted(), Standing(look.bytes, bounds.cap_bytes)
+        if need:
+            went, standing = self._evict(look, last, need, standing)
+        self._hurries = not need or bool(went.images)
+        if parts.allowance:
+            parts.allowance.grant(bounds.left(look.bytes - went.bytes, underway))
+        return standing
+
+    def _evict(
+        self, look: Look, last: Mapping[Key, float], need: int, standing: Standing
+    ) -> tuple[Evicted, Standing]:
+        parts = self._parts
+        if parts.mode.offline:
+            return Evicted(), replace(standing, over=need, reason=OFFLINE)
+        if not parts.lease():
+            return Evicted(), replace(standing, over=need)
+        try:
+            rules = Rules(look, Pinned.of(parts.pins.all()), parts.in_use.now(), self._coming(last))
+        except NotTold as exc:
+            return Evicted(), replace(standing, over=need, reason="unknown use", words=str(exc))
+        order = sorted(rules.images(), key=lambda image: last_pull(look, last, image))
+        went = parts.evictor.evict(look, order, need, rules.keeps)
+        self._metrics.evicted_images.inc(went.images)
+        self._metrics.evicted_bytes.inc(went.bytes)
+        over = max(0, need - went.bytes)
+        reason = _reason(went) if over and not went.images else ""
+        return went, replace(standing, bytes=standing.bytes - went.bytes, over=over, reason=reason)
+
+    def _coming(self, last: Mapping[Key, float]) -> frozenset[Key]:
+        """What was pulled lately and is not complete. Raises: OSError."""
+        tasks = filter(None, map(self._parts.begun.read, self._parts.begun.paths()))
+        keys = (((task.name, task.digest), task.since) for task in tasks)
+        now = time.time()
+        return frozenset(
+            key for key, since in keys if now - max(since, last.get(key, 0.0)) < COMING_SECONDS
+        )
+
+    def _tell(self) -> None:
+        """Save what was found, and say in the log what hinders: once, until that changes."""
+        hindrance = self.standing.hindrance
+        if hindrance and self.standing.reason != self._said:
+            log.warning("%s", hindrance)
+        elif self._said and not hindrance:
+            log.info("nothing hinders eviction any more")
+        self._said = self.standing.reason
+        try:
+            self.standing.save(self._state)
+        except OSError as exc:
+            log.debug("how the cache stands is not told: %s", exc)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Which images of a look must stay."""
+
+    look: Look
+    pinned: Pinned
+    used: Used
+    coming: frozenset[Key]
+
+    def images(self) -> list[Image]:
+        """Return all images."""
+        return [image for each in self.look.repositories.values() for image in each.images()]
+
+    def keeps(self, image: Image) -> str | None:
+        """Why an image must stay, in a word; None = it may go."""
+        held = self.look.repositories[image.name].held
+        digests = {str(digest) for digest in image.manifests}
+        configs = {str(held[digest].links.config) for digest in image.manifests}
+        if not held[image.top].pulled:
+            return "pushed"
+        if self.pinned.holds(image.names):
+            return "pinned"
+        if image.names & self.used.names or (digests | configs) & self.used.digests:
+            return "in use"
+        return "coming" if {(image.name, digest) for digest in digests} & self.coming else None
+
+
+def last_pull(look: Look, last: Mapping[Key, float], image: Image) -> float:
+    """When something of an image was last pulled, or came."""
+    held = look.repositories[image.name].held
+    return max(
+        max(held[digest].came, last.get((image.name, str(digest)), 0.0))
+        for digest in image.manifests
+    )
+
+
+def _reason(went: Evicted) -> str:
+    return went.kept.most_common(1)[0][0] if went.kept else "no images"
