@@ -107,8 +107,11 @@ class Eviction:
 
     def _looked(self) -> Standing:
         parts, bounds = self._parts, self._bounds
+        before = parts.allowance.left() if parts.allowance else None
         parts.evictor.collect()  # what it could not the last time
-        look, underway = parts.looker.look(), parts.room.underway()
+        coming, look = parts.room.underway(), parts.looker.look()
+        stored = {str(digest) for digest, size in look.sizes.items() if size}
+        underway = sum(size for digest, size in coming.items() if digest not in stored)
         parts.pulls.flush()
         last = parts.published.exchange(parts.pulls.last())
         need = bounds.excess(look.bytes, underway, space_of(parts.registry.backend))
@@ -117,7 +120,7 @@ class Eviction:
             went, standing = self._evict(look, last, need, standing)
         self._hurries = not need or bool(went.images)
         if parts.allowance:
-            parts.allowance.grant(bounds.left(look.bytes - went.bytes, underway))
+            parts.allowance.grant(bounds.left(look.bytes - went.bytes, underway), before)
         return standing
 
     def _evict(

@@ -25,7 +25,7 @@ from tests.live import wait_for
 from tests.proxy.world import CONFIG, World, digest, image, world
 
 LAYER_BYTES = 100_000
-CAP_BYTES = 1_000_000
+CAP_BYTES = 550_000
 NAME = "up.site/team/app"
 SILENT = UpstreamConfig(signatures=False)
 

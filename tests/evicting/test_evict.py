@@ -22,7 +22,7 @@ from tests.evicting.cache import CAP_BYTES, NAME, Cache, cache
 from tests.evicting.collecting import Failing
 from tests.proxy.world import digest, image, index
 
-MANY = [f"t{number:02}" for number in range(10)]
+MANY = [f"t{number:02}" for number in range(6)]
 """More than CAP_BYTES of images."""
 
 
@@ -55,9 +55,9 @@ def test_what_went_comes_back_when_asked(full: Cache) -> None:
 
 def test_below_the_cap_nothing_goes(tmp_path: Path) -> None:
     with cache(tmp_path) as made:
-        made.bring(*MANY[:8])
+        made.bring(*MANY[:4])
         made.eviction.look()
-        assert made.held() == set(MANY[:8])
+        assert made.held() == set(MANY[:4])
 
 
 def test_pins_keep(full: Cache) -> None:
@@ -169,7 +169,7 @@ def test_a_look_that_fails_lets_nothing_go(full: Cache, monkeypatch: pytest.Monk
 
 
 def test_a_manifest_that_cannot_be_read_lets_nothing_go(full: Cache) -> None:
-    full.registry.backend.delete(layout.blob(Digest.of(full.world.manifests[MANY[9]])))
+    full.registry.backend.delete(layout.blob(Digest.of(full.world.manifests[MANY[5]])))
     full.made.registry.manifests._cache.clear()
     full.eviction.look()
     assert full.eviction.standing.reason == "error"

@@ -25,11 +25,15 @@ class Allowance:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def grant(self, left: int) -> None:
-        """Say anew what is left, in bytes; <= 0 = nothing. Raises: OSError."""
+    def grant(self, left: int, since: int | None) -> None:
+        """Say anew what is left, in bytes; <= 0 = nothing. Raises: OSError.
+
+        since  what was left when that was found out: what was taken after that is taken off
+        """
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._opened(os.O_RDWR | os.O_CREAT) as descriptor:
-            _write(descriptor, left)
+            taken = 0 if since is None else max(0, since - _read(descriptor))
+            _write(descriptor, left - taken)
 
     def take(self, count: int) -> bool:
         """Take bytes from what is left; whether they may come."""
@@ -45,14 +49,20 @@ class Allowance:
             log.warning("what may still come into the cache is not known: %s", exc)
             return True
 
+    def left(self) -> int | None:
+        """Return the bytes that are left; None = nobody has said."""
+        try:
+            with self._opened(os.O_RDONLY) as descriptor:
+                return _read(descriptor)
+        except (OSError, ValueError) as exc:
+            log.debug("what may still come into the cache is not known: %s", exc)
+            return None
+
     @property
     def exhausted(self) -> bool:
         """Whether nothing is left."""
-        try:
-            with self._opened(os.O_RDONLY) as descriptor:
-                return _read(descriptor) <= 0
-        except (OSError, ValueError):
-            return False
+        left = self.left()
+        return left is not None and left <= 0
 
     @contextmanager
     def _opened(self, flags: int) -> Iterator[int]:

@@ -58,12 +58,12 @@ class Room:
         if self._allowance and wanted.size() is None and not self._allowance.take(size):
             raise NoRoom("what was pulled has reached its cap, cache_bytes", size)
 
-    def underway(self) -> int:
-        """Return the bytes of the blobs that are on their way, once they are whole.
+    def underway(self) -> dict[str, int]:
+        """Return the bytes that partials have, or will have, by digest as a text. Raises: OSError.
 
-        Raises: OSError.
+        One that the storage took a moment ago may be among them.
         """
-        return sum(max(each.available(), each.size() or 0) for each in self.all())
+        return {each.directory.name.replace("-", ":", 1): _taken(each) for each in self.all()}
 
     def _require_free(self, count: int, size: int) -> None:
         disk = os.statvfs(self.directory)
