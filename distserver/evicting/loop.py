@@ -21,7 +21,6 @@ from distserver.evicting.pulls import Key, Pulls
 from distserver.evicting.room import Bounds
 from distserver.evicting.standing import DIRECTORY, Standing
 from distserver.metrics import Metrics
-from distserver.proxy.begun import Begun
 from distserver.proxy.fetching.allowance import Allowance
 from distserver.proxy.fetching.room import Room
 from distserver.proxy.upstream.mode import Mode
@@ -34,8 +33,6 @@ LOOK_SECONDS, SHARE = 5.0, 20
 """Pause between two looks: the longer of this and so many times what the last one took."""
 WAKE_SECONDS = 0.2
 ELECT_SECONDS = 5.0
-COMING_SECONDS = 3600.0
-"""How long an image that is not complete yet is left alone after a pull."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +46,6 @@ class Parts:
     published: Published
     pins: Pins
     in_use: InUse
-    begun: Begun
     room: Room
     allowance: Allowance | None
     mode: Mode
@@ -98,12 +94,16 @@ class Eviction:
 
     def _pause(self, took: float) -> None:
         """Wait; not for long when the cap was reached meanwhile, or more has to go and may."""
-        began, allowance = time.monotonic(), self._parts.allowance
+        began = time.monotonic()
         until = began + max(LOOK_SECONDS, SHARE * took)
         while (now := time.monotonic()) < until and not self._stopped.wait(WAKE_SECONDS):
-            urgent = self.standing.over or (allowance and allowance.exhausted)
-            if urgent and self._hurries and now > began + 2 * took:
+            if self._hurries and now > began + 2 * took and self._is_urgent():
                 return
+
+    def _is_urgent(self) -> bool:
+        allowance = self._parts.allowance
+        left = allowance.left() if allowance else None
+        return bool(self.standing.over) or (left is not None and self._bounds.is_low(left))
 
     def _looked(self) -> Standing:
         parts, bounds = self._parts, self._bounds
@@ -132,7 +132,9 @@ class Eviction:
         if not parts.lease():
             return Evicted(), replace(standing, over=need)
         try:
-            rules = Rules(look, Pinned.of(parts.pins.all()), parts.in_use.now(), self._coming(last))
+            rules = Rules(
+                look, Pinned.of(parts.pins.all()), parts.in_use.now(), parts.room.fetching()
+            )
         except NotTold as exc:
             return Evicted(), replace(standing, over=need, reason="unknown use", words=str(exc))
         order = sorted(rules.images(), key=lambda image: last_pull(look, last, image))
@@ -142,15 +144,6 @@ class Eviction:
         over = max(0, need - went.bytes)
         reason = _reason(went) if over and not went.images else ""
         return went, replace(standing, bytes=standing.bytes - went.bytes, over=over, reason=reason)
-
-    def _coming(self, last: Mapping[Key, float]) -> frozenset[Key]:
-        """What was pulled lately and is not complete. Raises: OSError."""
-        tasks = filter(None, map(self._parts.begun.read, self._parts.begun.paths()))
-        keys = (((task.name, task.digest), task.since) for task in tasks)
-        now = time.time()
-        return frozenset(
-            key for key, since in keys if now - max(since, last.get(key, 0.0)) < COMING_SECONDS
-        )
 
     def _tell(self) -> None:
         """Save what was found, and say in the log what hinders: once, until that changes."""
@@ -168,12 +161,15 @@ class Eviction:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Which images of a look must stay."""
+    """Which images of a look must stay.
+
+    coming  digests of blobs that are being fetched
+    """
 
     look: Look
     pinned: Pinned
     used: Used
-    coming: frozenset[Key]
+    coming: frozenset[str]
 
     def images(self) -> list[Image]:
         """Return all images."""
@@ -190,7 +186,8 @@ class Rules:
             return "pinned"
         if image.names & self.used.names or (digests | configs) & self.used.digests:
             return "in use"
-        return "coming" if {(image.name, digest) for digest in digests} & self.coming else None
+        blobs = {str(blob) for digest in image.manifests for blob in held[digest].links.blobs}
+        return "coming" if blobs & self.coming else None
 
 
 def last_pull(look: Look, last: Mapping[Key, float], image: Image) -> float:

@@ -69,7 +69,6 @@ def eviction_of(  # noqa: PLR0913  # each is a part of its own
         published=Published(registry.backend, state),
         pins=Pins(registry.backend, registry.records),
         in_use=in_use_of(config, canonical),
-        begun=made.bringing.begun,
         room=made.room,
         allowance=allowance_of(config),
         mode=mode,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from backends.base import Space
 
-TARGET = 0.9
-"""Part of the cap that is left once something had to go."""
+START, TARGET = 0.95, 0.9
+"""Parts of the cap: from when on images go, until less than which is left."""
 MIN_RESERVE_BYTES = 1 << 30
 
 
@@ -36,13 +36,17 @@ class Bounds:
         space     None = the storage does not know its room
         """
         over = 0
-        if self.cap_bytes and pulled + underway >= self.cap_bytes:
+        if self.cap_bytes and self.is_low(self.left(pulled, underway)):
             over = pulled + underway - int(TARGET * self.cap_bytes)
         return max(over, self.floor(space) - space.free_bytes if space else 0, 0)
 
     def left(self, pulled: int, underway: int) -> int:
         """Return the bytes that may come before the cap is reached; < 0 = it is exceeded."""
         return self.cap_bytes - pulled - underway
+
+    def is_low(self, left: int) -> bool:
+        """Whether so few bytes may come before the cap is reached that images have to go."""
+        return left <= (1 - START) * self.cap_bytes
 
     def floor(self, space: Space) -> int:
         """Return the free bytes that shall be left."""

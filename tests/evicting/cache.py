@@ -70,13 +70,6 @@ class Cache:
             self.offer(tag)
             self.pull(tag)
             wait_for(lambda: self.is_stored(self.layers[tag]), 10, "layer")  # noqa: B023
-        self.complete()
-
-    def complete(self) -> None:
-        """As the completer does: what is whole is not on its way any more."""
-        begun = self.made.bringing.begun
-        for path in begun.paths():
-            path.unlink()
 
     def held(self) -> set[str]:
         """The tags that are held."""

@@ -17,6 +17,7 @@ from distserver.evicting.standing import last_look
 from distserver.oci.digests import Digest
 from distserver.oci.manifests import OCI_INDEX, OCI_MANIFEST, Manifest, parse_manifest
 from distserver.oci.names import Tag
+from distserver.proxy.fetching.partial import Partial
 from distserver.registry import layout
 from tests.evicting.cache import CAP_BYTES, NAME, Cache, cache
 from tests.evicting.collecting import Failing
@@ -198,7 +199,6 @@ def test_what_others_share_stays(tmp_path: Path) -> None:
             made.offer(tag, base)
             made.pull(tag)
             assert made.world.get(f"/v2/{NAME}/blobs/{digest(base)}")[0] == 200
-        made.complete()
         made.eviction.look()
         assert set(MANY) - made.held() == set(MANY[:2])
         assert made.is_stored(base)
@@ -207,11 +207,13 @@ def test_what_others_share_stays(tmp_path: Path) -> None:
 
 def test_what_is_on_its_way_stays(full: Cache) -> None:
     source = full.made.bringing.sources.of(NAME)
-    body = full.world.manifests[MANY[0]]
     assert source
-    full.made.bringing.begun.add(NAME, Digest.of(body), _parsed(body), signatures=False)
-    full.eviction.look()
-    assert set(MANY) - full.held() == {MANY[1], MANY[2]}
+    directory = source.wanted(Digest.of(full.layers[MANY[0]])).directory
+    lock = Partial(directory).try_lock()
+    assert lock
+    with lock:
+        full.eviction.look()
+        assert set(MANY) - full.held() == {MANY[1], MANY[2]}
 
 
 def test_what_the_collector_did_not_free_is_freed_later(tmp_path: Path) -> None:

@@ -158,8 +158,8 @@ def test_the_commands_of_pins(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bounds", "pulled", "space", "excess"),
     [
-        (Bounds(1000, 0, 0), 999, None, 0),
-        (Bounds(1000, 0, 0), 1000, None, 100),
+        (Bounds(1000, 0, 0), 949, None, 0),
+        (Bounds(1000, 0, 0), 950, None, 50),
         (Bounds(1000, 0, 0), 5000, None, 4100),
         (Bounds(0, 500, 0), 5000, Space(500, 500, 9), 0),
         (Bounds(0, 500, 0), 5000, Space(499, 499, 9), 1),
@@ -190,12 +190,11 @@ def test_whether_anything_may_have_to_go(bounds: Bounds, applies: bool) -> None:
 
 def test_an_allowance_is_exceeded_by_one_blob(tmp_path: Path) -> None:
     allowance = Allowance(tmp_path / "evicting" / "left")
-    assert allowance.take(10) and not allowance.exhausted
+    assert allowance.take(10) and allowance.left() is None
     allowance.grant(100, None)
     assert allowance.take(60) and allowance.take(60)
-    assert allowance.exhausted and not allowance.take(1)
-    before = allowance.left()
-    allowance.grant(5, before)
+    assert allowance.left() == -20 and not allowance.take(1)
+    allowance.grant(5, -20)
     assert allowance.take(1)
 
 

@@ -58,12 +58,6 @@ class Allowance:
             log.debug("what may still come into the cache is not known: %s", exc)
             return None
 
-    @property
-    def exhausted(self) -> bool:
-        """Whether nothing is left."""
-        left = self.left()
-        return left is not None and left <= 0
-
     @contextmanager
     def _opened(self, flags: int) -> Iterator[int]:
         descriptor = os.open(self._path, flags | os.O_CLOEXEC, 0o600)

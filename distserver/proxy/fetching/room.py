@@ -65,6 +65,11 @@ class Room:
         """
         return {each.directory.name.replace("-", ":", 1): _taken(each) for each in self.all()}
 
+    def fetching(self) -> frozenset[str]:
+        """Return the digests, as texts, of the blobs that somebody fetches now. Raises: OSError."""
+        locked = (each.directory.name for each in self.all() if each.is_locked())
+        return frozenset(name.replace("-", ":", 1) for name in locked)
+
     def _require_free(self, count: int, size: int) -> None:
         disk = os.statvfs(self.directory)
         total, free = disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
