@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from distserver.evicting.images import Image, Look, Looker, Repository
 from distserver.oci.digests import Digest
 from distserver.oci.errors import BlobUnknown
+from distserver.proxy.bringing import Bringing
 from distserver.proxy.memory import Memory
 from distserver.proxy.sources import Source, Sources
 from distserver.proxy.upstream.errors import UpstreamAbsent, UpstreamError, UpstreamOffline
@@ -45,9 +46,9 @@ class Evictor:
     """Chooses and removes images."""
 
     def __init__(
-        self, registry: Registry, sources: Sources, looker: Looker, collect: Collect
+        self, registry: Registry, bringing: Bringing, looker: Looker, collect: Collect
     ) -> None:
-        self._registry, self._sources = registry, sources
+        self._registry, self._bringing = registry, bringing
         self._looker, self._collect = looker, collect
         self._uncollected: set[Digest] = set()
         self._absent: Memory[str, bool] = Memory(10_000, ABSENT_SECONDS)
@@ -58,7 +59,11 @@ class Evictor:
         order  of all images of the look, first to go first
         Raises: StorageError; what went until then is collected by the next call of collect.
         """
-        choice, asking, kept = _Choice(look), _Asking(self._sources, self._absent), Counter[str]()
+        choice, asking, kept = (
+            _Choice(look),
+            _Asking(self._bringing.sources, self._absent),
+            Counter[str](),
+        )
         for image in order:
             if choice.freed >= need or choice.images >= MOST_IMAGES:
                 break
@@ -88,6 +93,7 @@ class Evictor:
             prefix = layout.manifest_records(name, digest)
             for record in repository.held[digest].records:  # a push since the look has another one
                 self._registry.records.retract(prefix, record)
+            self._bringing.forget(name, digest)
         for digest in blobs:
             try:
                 self._registry.blobs.delete(name, digest)

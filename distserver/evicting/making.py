@@ -64,7 +64,7 @@ def eviction_of(  # noqa: PLR0913  # each is a part of its own
     parts = Parts(
         registry=registry,
         looker=looker,
-        evictor=Evictor(registry, made.bringing.sources, looker, collect),
+        evictor=Evictor(registry, made.bringing, looker, collect),
         pulls=pulls,
         published=Published(registry.backend, state),
         pins=Pins(registry.backend, registry.records),

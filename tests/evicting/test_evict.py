@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -267,3 +268,23 @@ def test_the_name_of_what_runs_is_read_as_load_does(full: Cache) -> None:
 
 def _parsed(body: bytes) -> Manifest:
     return parse_manifest(body, None)
+
+
+def test_the_page_and_the_metrics_tell(full: Cache) -> None:
+    full.world.switch("offline")
+    full.eviction.look()
+    page = full.world.get("/")[1].decode()
+    assert "pulled from upstreams" in page
+    assert "images that should go stay: the mode is offline" in page
+    metrics = full.world.get("/metrics")[1].decode()
+    assert 'distserver_eviction_hindered{reason="offline"} 1.0' in metrics
+    assert 'distserver_eviction_hindered{reason="pinned"} 0.0' in metrics
+    assert re.search(r"^distserver_cache_bytes 60\d{4}", metrics, re.MULTILINE)
+
+
+def test_what_is_said_of_an_image_comes_again_with_it(full: Cache) -> None:
+    top, bringing = Digest.of(full.world.manifests[MANY[0]]), full.made.bringing
+    bringing.signatures(NAME, top)
+    assert bringing.signatures_came(NAME, top)
+    full.eviction.look()
+    assert not bringing.signatures_came(NAME, top)

@@ -33,10 +33,11 @@ pytestmark = pytest.mark.fault
 ROOT = Path(__file__).parent.parent.parent
 STANDIN = ROOT / "tests" / "evicting" / "standin"
 MIB = 1 << 20
-IMAGE_BYTES = count(2 * MIB, 50 * MIB)
-IMAGES = count(50, 200)
+IMAGE_BYTES = count(4 * MIB, 50 * MIB)
+IMAGES = count(28, 206)
 CAP_BYTES = count(20 * MIB, 2000 * MIB)
 KEPT = 6
+KEPT_BYTES = MIB
 """Images that are pinned, or run somewhere: the first ones."""
 SMALL_BYTES = 256 << 10
 """Manifests, configs and records, which the cap does not count."""
@@ -55,13 +56,12 @@ def here(number: int) -> str:
     return f"/v2/docker.io/{name(number)}"
 
 
-@contextmanager
-def images(directory: Path, upstream: Upstream, some: int, size: int) -> Iterator[list[Image]]:
-    """Images of one layer each that the upstream has; their files are kept to compare with."""
-    made = [make_image(directory, size, f"evicted {number}") for number in range(some)]
+def images(directory: Path, upstream: Upstream, sizes: list[int]) -> list[Image]:
+    """Let the upstream have images of one layer each; their files lie in the directory."""
+    made = [make_image(directory, size, f"evicted {n}") for n, size in enumerate(sizes)]
     for number, image in enumerate(made):
         upstream.push(image, name(number), "v1")
-    yield made
+    return made
 
 
 @contextmanager
@@ -116,8 +116,9 @@ def used(directory: Path) -> int:
 
 
 def test_a_cap_is_kept(tmp_path: Path, upstream: Upstream) -> None:
+    sizes = [KEPT_BYTES] * KEPT + [IMAGE_BYTES] * (IMAGES - KEPT)
     with ExitStack() as stack:
-        made = stack.enter_context(images(tmp_path / "images", upstream, IMAGES, IMAGE_BYTES))
+        made = images(tmp_path / "images", upstream, sizes)
         api, env = stack.enter_context(cluster(tmp_path / "cluster"))
         api.pods = [
             pod(f"{name(2)}:v1"),
@@ -154,10 +155,10 @@ def test_a_cap_is_kept(tmp_path: Path, upstream: Upstream) -> None:
         assert meter.looks > 10
     record(
         "Eviction",
-        f"cap {CAP_BYTES // MIB} MiB, {IMAGES * IMAGE_BYTES // MIB} MiB pulled through,"
+        f"cap {CAP_BYTES // MIB} MiB, {sum(sizes) // MIB} MiB pulled through,"
         " 2 images pinned, 4 in use",
         "stays under the cap and one image; pinned and used all pull; evicted ones come back",
-        f"{most / MIB:.1f} MiB at most, {IMAGES * IMAGE_BYTES / MIB / seconds:.0f} MiB/s;"
+        f"{most / MIB:.1f} MiB at most, {sum(sizes) / MIB / seconds:.0f} MiB/s;"
         f" {len(gone)} evicted, each came back; 6 of 6 kept ones pull offline",
     )
 
@@ -184,7 +185,7 @@ def test_nothing_goes_while_the_upstream_is_cut(tmp_path: Path, upstream: Upstre
     """The disk at the floor: held images pull, and stay until the upstream answers again."""
     disk_bytes, some, size = 48 * MIB, 6, 3 * MIB
     with ExitStack() as stack:
-        made = stack.enter_context(images(tmp_path / "images", upstream, some, size))
+        made = images(tmp_path / "images", upstream, [size] * some)
         disk = stack.enter_context(disks.small_disk("ext4", tmp_path, disk_bytes, 4000))
         link = stack.enter_context(ExitStack())
         listener = socket.create_server(("127.0.0.1", 0))
