@@ -65,7 +65,7 @@ class Evictor:
             Counter[str](),
         )
         for image in order:
-            if choice.freed >= need or choice.images >= MOST_IMAGES:
+            if choice.freed >= need or len(choice.images) >= MOST_IMAGES:
                 break
             reason = keeps(image) or asking.hindrance(image, choice.alone(image))
             if reason:
@@ -74,9 +74,10 @@ class Evictor:
                 choice.take(image)
         for name, manifests in choice.gone.items():
             self._remove(look.repositories[name], manifests)
-        if choice.images:
-            self.collect()
-        return Evicted(choice.images, choice.freed, kept)
+        for image in choice.images:
+            log.info("evicted: %s", image)
+        self.collect()
+        return Evicted(len(choice.images), choice.freed, kept)
 
     def collect(self) -> None:
         """Free the bytes of what went. Raises: StorageError; then they are freed another time."""
@@ -111,14 +112,16 @@ class Evictor:
 class _Choice:
     """What would go, and what that frees.
 
-    gone  manifests by repository
+    gone   manifests by repository
+    freed  bytes
     """
 
     def __init__(self, look: Look) -> None:
         self._look, self._mentions = look, look.mentions.copy()
         self._holders: Counter[tuple[str, Digest]] = Counter()
         self.gone: dict[str, set[Digest]] = {}
-        self.freed = self.images = 0
+        self.images: list[Image] = []
+        self.freed = 0
         for name, repository in look.repositories.items():
             pushed = repository.closure(d for d, one in repository.held.items() if not one.pulled)
             self._holders.update((name, digest) for digest in pushed)
@@ -140,8 +143,7 @@ class _Choice:
                 self.freed += 0 if self._mentions[named] else self._look.sizes[named]
         if gone:
             self.gone.setdefault(image.name, set()).update(gone)
-            self.images += 1
-            log.info("evicted: %s", image)
+            self.images.append(image)
 
 
 class _Asking:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backends import space_of
+from backends.base import Space
 from backends.errors import StorageError
 from distserver.evicting.evict import OFFLINE, Evicted, Evictor
 from distserver.evicting.images import Image, Look, Looker
@@ -33,6 +34,9 @@ LOOK_SECONDS, SHARE = 5.0, 20
 """Pause between two looks: the longer of this and so many times what the last one took."""
 WAKE_SECONDS = 0.2
 ELECT_SECONDS = 5.0
+FREED_SECONDS = 60.0
+"""How long room that was made is waited for, before more goes for the floor: somebody may still
+read what went."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Eviction:
         self._state, self._bounds, self._parts, self._metrics = state, bounds, parts, metrics
         self._stopped = threading.Event()
         self._said, self._hurries = "", False
+        self._awaited_bytes, self._awaited_until = 0, 0.0
         self.standing = Standing(cap=bounds.cap_bytes)
 
     def start(self) -> None:
@@ -114,14 +119,24 @@ class Eviction:
         underway = sum(size for digest, size in coming.items() if digest not in stored)
         parts.pulls.flush()
         last = parts.published.exchange(parts.pulls.last())
-        need = bounds.excess(look.bytes, underway, space_of(parts.registry.backend))
+        space = self._space()
+        need = bounds.excess(look.bytes, underway, space)
         went, standing = Evicted(), Standing(look.bytes, bounds.cap_bytes)
         if need:
             went, standing = self._evict(look, last, need, standing)
+        if went.bytes and space:
+            self._awaited_bytes = space.free_bytes + went.bytes // 2
+            self._awaited_until = time.monotonic() + FREED_SECONDS
         self._hurries = not need or bool(went.images)
         if parts.allowance:
             parts.allowance.grant(bounds.left(look.bytes - went.bytes, underway), before)
         return standing
+
+    def _space(self) -> Space | None:
+        """The room of the storage; None = it is not known, or room was made that is awaited."""
+        space = space_of(self._parts.registry.backend)
+        awaits = time.monotonic() < self._awaited_until
+        return None if space and awaits and space.free_bytes < self._awaited_bytes else space
 
     def _evict(
         self, look: Look, last: Mapping[Key, float], need: int, standing: Standing

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from distserver import app
 from distserver.bundle.lock import split_line
 from distserver.bundle.preloading import preload as engine
 from distserver.cli import main
+from distserver.evicting.pins import Pins
 from distserver.proxy.upstream import breaker
 from tests.proxy.scripted import Asked, Reply
 from tests.proxy.world import CONFIG, LAYER, World, descriptor, digest, image, index, world
@@ -79,6 +81,14 @@ def test_what_is_preloaded_is_served_by_tag_and_by_every_digest(w: World) -> Non
         assert served(w, reference, CONFIG, LAYER, ARM), reference
     assert not list(w.state.glob("begun/*/*/*.json"))
     assert not list(w.state.glob("partial/*/*"))
+
+
+def test_what_is_preloaded_is_pinned_also_what_did_not_come_yet(w: World) -> None:
+    by_digest = f"{NAME}@{digest(image())}"
+    preload(w, f"{NAME}:v1", f"{NAME}:missing", by_digest)
+    registry = app.open_registry(w.app.extensions["distserver.config"])
+    pins = Pins(registry.backend, registry.records).all()
+    assert pins == sorted([f"{NAME}:v1", f"{NAME}:missing", by_digest])
 
 
 def test_a_second_run_asks_one_head_a_tag_and_nothing_a_digest(w: World) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from backends.base import Space
 from backends.errors import Unavailable
 from distserver import app as application
 from distserver.evicting.evict import Evicted
@@ -288,3 +289,21 @@ def test_what_is_said_of_an_image_comes_again_with_it(full: Cache) -> None:
     assert bringing.signatures_came(NAME, top)
     full.eviction.look()
     assert not bringing.signatures_came(NAME, top)
+
+
+def test_for_the_floor_no_more_goes_while_what_went_is_not_freed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while readers have it open: else the whole cache would go, look by look."""
+    room = Space(400_000, 400_000, 9)
+    monkeypatch.setattr("distserver.evicting.loop.space_of", lambda _: room)
+    with cache(tmp_path, cache_bytes=0, cache_free_bytes=550_000) as made:
+        made.bring(*MANY)
+        made.eviction.look()
+        assert set(MANY) - made.held() == set(MANY[:2])
+        made.eviction.look()
+        assert set(MANY) - made.held() == set(MANY[:2])
+        monkeypatch.setattr("distserver.evicting.loop.FREED_SECONDS", 0.0)
+        made.eviction._awaited_until = 0.0
+        made.eviction.look()
+        assert set(MANY) - made.held() == set(MANY[:4])
