@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -307,3 +308,23 @@ def test_for_the_floor_no_more_goes_while_what_went_is_not_freed(
         made.eviction._awaited_until = 0.0
         made.eviction.look()
         assert set(MANY) - made.held() == set(MANY[:4])
+
+
+def test_a_pull_during_its_eviction_is_kept_whole(
+    full: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The eviction takes records that the pull found there, before it is done."""
+    registry, body = full.registry, full.world.manifests[MANY[0]]
+    top, layer = Digest.of(body), Digest.of(full.layers[MANY[0]])
+    follow, taken = registry.manifests._tags.follow, []
+
+    def evicted_meanwhile(*args: Any) -> None:
+        follow(*args)
+        if not taken:
+            taken.append(registry.records.remove(layout.manifest_records(NAME, top)))
+            registry.blobs.delete(NAME, layer)
+
+    monkeypatch.setattr(registry.manifests._tags, "follow", evicted_meanwhile)
+    registry.manifests.keep(NAME, top, body, _parsed(body), [Tag(MANY[0])])
+    assert taken and registry.manifests.held(NAME, Tag(MANY[0])).data == body
+    assert registry.blobs.has(NAME, layer)
