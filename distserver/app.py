@@ -18,15 +18,13 @@ from distserver.api import create_api
 from distserver.api.access import ALL, Access, Users
 from distserver.api.health import Probe
 from distserver.api.recent import Recent
-from distserver.bundle.errors import BundleError
-from distserver.bundle.naming import Naming
 from distserver.config import DEFAULT_STORAGE, Config, is_loopback, load
 from distserver.evicting.evict import Collect
-from distserver.evicting.inuse import Canonical
 from distserver.evicting.loop import Eviction
 from distserver.evicting.making import allowance_of, bounds_of, eviction_of
 from distserver.evicting.pulls import Pulls
 from distserver.metrics import Metrics, metrics_directory
+from distserver.naming import canonical_names, own_names
 from distserver.proxy.fetching.allowance import Allowance
 from distserver.proxy.namespaces import Namespaces
 from distserver.proxy.registry import Proxied, proxied
@@ -46,8 +44,6 @@ RESERVE_BYTES = 1 << 30
 OUTAGE_SECONDS = 3600
 collector: Callable[[Registry], Collect] | None = None
 """Makes what frees the bytes of evicted images; without one nothing is evicted."""
-OWN_NAME = "distserver.internal"
-"""A host that always means this server: the name of its own image begins with it."""
 
 
 def create_server_app(config: Config) -> Flask:
@@ -123,11 +119,6 @@ def open_proxied(config: Config, mode: Mode, metrics: Metrics) -> Proxied:
     backend = _storage(config, metrics)
     content = Content(backend, _alarm(config, metrics))
     return _proxied(config, mode, metrics, backend, content)
-
-
-def own_names(config: Config) -> frozenset[str]:
-    """The hosts that mean this server in images' names."""
-    return frozenset(name.lower() for name in (*config.names, OWN_NAME))
 
 
 def open_registry(config: Config) -> Registry:
@@ -233,25 +224,6 @@ def _eviction(
     collect = collector(made.registry)
     names = canonical_names(config)
     return eviction_of(config, made, pulls, mode, metrics, names, collect, lambda: True)
-
-
-def naming(config: Config, to: str = "") -> Naming:
-    """Return how images are named here and outside. to: where `load` puts them, see Naming."""
-    return Naming(upstreams_of(config), own_names(config), OWN_NAME, to)
-
-
-def canonical_names(config: Config) -> Canonical:
-    """Return what reads names of images as `load` does: name:tag here, or None."""
-    names = naming(config)
-
-    def canonical(text: str) -> str | None:
-        try:
-            image = names.image(text)
-        except BundleError:
-            return None
-        return f"{image.name}:{image.tag}" if image.tag else None
-
-    return canonical
 
 
 def _storage(config: Config, metrics: Metrics) -> Backend:

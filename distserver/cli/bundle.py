@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from distserver import app
+from distserver import app, naming
 from distserver.bundle.errors import BundleError
 from distserver.bundle.loading.bringing import Bringer, Tally
 from distserver.bundle.loading.load import Loader, Result, in_words, sources
@@ -57,7 +57,7 @@ def load(loaded: Loaded, paths: tuple[Path, ...], to: str, as_json: bool) -> Non
     registry, tally = app.open_registry(loaded.config), Tally()
     progress = Progress(tally)
     tally.tick = progress.show
-    loader = Loader(registry, app.naming(loaded.config, to), Bringer(registry, tally))
+    loader = Loader(registry, naming.naming(loaded.config, to), Bringer(registry, tally))
     results, pins = [], pins_of(registry)
     for result in _results(loader, found):
         results.append(result)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from distserver import app
+from distserver import app, naming
 from distserver.bundle.errors import BundleError
 from distserver.bundle.preloading.platforms import machine_platform
 from distserver.bundle.saving.own import OWN_IMAGE, file_name, find_own
@@ -56,7 +56,7 @@ def save(loaded: Loaded, output: str, arch: str) -> None:
         path /= file_name(arch)
     registry, bundle = app.open_registry(loaded.config), Bundle()
     try:
-        Packer(registry, app.naming(loaded.config)).pack(bundle, find_own(registry, arch), ())
+        Packer(registry, naming.naming(loaded.config)).pack(bundle, find_own(registry, arch), ())
         with PartWriter(path) as writer:
             write_bundle(registry, bundle, writer)
     except BundleError as exc:

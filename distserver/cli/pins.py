@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from distserver import app
+from distserver import app, naming
 from distserver.bundle.errors import BundleError
 from distserver.bundle.images import Image
 from distserver.cli.common import configured
@@ -78,10 +78,10 @@ def references(image: Image) -> list[str]:
 
 def _checked(config: Config, patterns: tuple[str, ...]) -> list[str]:
     """Return patterns as they are kept: a plain name is that of an image here."""
-    naming, found = app.naming(config), []
+    names, found = naming.naming(config), []
     for text in patterns:
         try:
-            found += [text] if is_pattern(text) else references(naming.image(text))
+            found += [text] if is_pattern(text) else references(names.image(text))
         except BundleError as exc:
             raise click.UsageError(str(exc)) from exc
         if len(text.encode()) > MAX_PATTERN_BYTES:

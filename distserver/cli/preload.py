@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from distserver import app
+from distserver import app, naming
 from distserver.bundle.images import Image, parse_image
 from distserver.bundle.lock import Locked, render
 from distserver.bundle.preloading.charts import ListInvalid
@@ -127,7 +127,7 @@ class _Site:
     def __init__(self, config: Config, server: str | None) -> None:
         self._config, self._server = config, server
         self._pins: Pins | None = None
-        self._own, self._upstreams = app.own_names(config), upstreams_of(config)
+        self._own, self._upstreams = naming.own_names(config), upstreams_of(config)
         if server:
             if not server.startswith(("http://", "https://")):
                 raise click.UsageError("--server is http://HOST:PORT or https://HOST:PORT")
@@ -192,7 +192,7 @@ class _Site:
         image = locked.image
         if self._upstreams.of_repository(image.name):
             return locked
-        return replace(locked, image=replace(image, name=f"{app.OWN_NAME}/{image.name}"))
+        return replace(locked, image=replace(image, name=f"{naming.OWN_NAME}/{image.name}"))
 
 
 def _listed(images: Sequence[str], lists: Sequence[str], lock: str | None) -> list[Listed]:

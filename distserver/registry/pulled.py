@@ -33,6 +33,7 @@ class PulledManifests(Manifests):
             self._content.put_small(digest, body)
             self._announce(name, digest, manifest)
             record = self._records.ensure(prefix, data)
+            self._content.put_small(digest, body)  # the collector may have taken it
             for tag in tags:
                 self._tags.follow(name, tag, digest, record, partial(self._is_pulled, name))
             # Again: an eviction that did not see this record may have taken these.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from distserver import app as application
+from distserver import naming
 from distserver.config import UpstreamConfig
 from distserver.evicting.evict import Collect
 from distserver.evicting.loop import Eviction
@@ -97,7 +98,7 @@ def cache(
         mode, metrics = Mode(made.state, settings.mode), Metrics()
         proxied = application.open_proxied(settings, mode, metrics)
         pulls = made.app.extensions["distserver.pulls"]
-        names = application.canonical_names(settings)
+        names = naming.canonical_names(settings)
         eviction = eviction_of(
             settings, proxied, pulls, mode, metrics, names, make(proxied.registry), lease
         )

@@ -12,7 +12,7 @@ import pytest
 
 from backends.base import Space
 from backends.errors import Unavailable
-from distserver import app as application
+from distserver import naming
 from distserver.evicting.evict import Evicted
 from distserver.evicting.inuse import InUse, list_file
 from distserver.evicting.pins import Pins
@@ -256,7 +256,7 @@ def test_pulls_go_uncached_while_the_cap_is_reached(full: Cache) -> None:
 
 
 def test_the_name_of_what_runs_is_read_as_load_does(full: Cache) -> None:
-    canonical = application.canonical_names(full.world.app.extensions["distserver.config"])
+    canonical = naming.canonical_names(full.world.app.extensions["distserver.config"])
     lines = full.world.state / "list"
     lines.write_text("nginx\nup.site/a:1\ndocker-pullable://redis:7@sha256:" + "a" * 64 + "\n")
     used = InUse(full.world.state / "known", {"list": list_file(lines)}, canonical).now()
