@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from distserver.evicting.inuse import InUse, list_file
 from distserver.evicting.pins import Pins
 from distserver.evicting.standing import last_look
 from distserver.oci.digests import Digest
-from distserver.oci.manifests import OCI_INDEX, OCI_MANIFEST, Manifest, parse_manifest
+from distserver.oci.manifests import OCI_MANIFEST, Manifest, parse_manifest
 from distserver.oci.names import Tag
 from distserver.proxy.fetching.partial import Partial
 from distserver.registry import layout
@@ -180,19 +179,30 @@ def test_a_manifest_that_cannot_be_read_lets_nothing_go(full: Cache) -> None:
     assert all(full.is_stored(full.layers[tag]) for tag in MANY)
 
 
-def test_an_index_goes_with_its_members_and_signatures(tmp_path: Path) -> None:
+def signed(made: Cache) -> set[Digest]:
+    """Pull an index, its member and its signature; return their digests."""
+    made.offer("member")
+    member = made.world.manifests["member"]
+    top = made.world.tag("multi", index(amd64=member))
+    signature = f"sha256-{digest(top)[7:]}.sig"
+    made.world.tag(signature, image(b"signature"))
+    for reference in ("multi", digest(member), signature):
+        assert made.world.get(f"/v2/{NAME}/manifests/{reference}")[0] == 200
+    return {Digest.of(each) for each in (top, member, made.world.manifests[signature])}
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+def test_an_index_goes_and_stays_with_its_members_and_signatures(
+    tmp_path: Path, pinned: bool
+) -> None:
     with cache(tmp_path) as made:
-        made.offer("member")
-        member = made.world.manifests["member"]
-        top = made.world.tag("multi", index(amd64=member))
-        signature = made.world.tag(f"sha256-{digest(top)[7:]}.sig", image(b"signature"))
-        for reference in ("multi", digest(member), f"sha256-{digest(top)[7:]}.sig"):
-            assert made.world.get(f"/v2/{NAME}/manifests/{reference}")[0] == 200
+        whole = signed(made)
+        if pinned:
+            Pins(made.registry.backend, made.registry.records).add(f"{NAME}:multi")
         made.bring(*MANY)
         made.eviction.look()
-        digests = made.registry.manifests.digests(NAME)
-        assert not {Digest.of(each) for each in (top, member, signature)} & digests
-        assert OCI_INDEX in json.loads(top)["mediaType"]
+        assert MANY[0] not in made.held()
+        assert whole & made.registry.manifests.digests(NAME) == (whole if pinned else set())
 
 
 def test_what_others_share_stays(tmp_path: Path) -> None:
