@@ -18,26 +18,26 @@ from distserver.api import create_api
 from distserver.api.access import ALL, Access, Users
 from distserver.api.health import Probe
 from distserver.api.recent import Recent
+from distserver.chores import Chores, chores_of
 from distserver.config import DEFAULT_STORAGE, Config, is_loopback, load
+from distserver.evicting.making import allowance_of
+from distserver.evicting.pulls import Pulls
 from distserver.metrics import Metrics, metrics_directory
+from distserver.naming import own_names
 from distserver.oci.digests import Digest
-from distserver.proxy.bringing import Bringing
-from distserver.proxy.completer import Completer
+from distserver.proxy.fetching.allowance import Allowance
 from distserver.proxy.fetching.room import Room
 from distserver.proxy.healing import FromUpstreams
 from distserver.proxy.namespaces import Namespaces
 from distserver.proxy.registry import Proxied, proxied
 from distserver.proxy.status import Status
-from distserver.proxy.upstream import silence
 from distserver.proxy.upstream.connect import connector, upstreams_of
 from distserver.proxy.upstream.mode import Mode
-from distserver.registry import Registry, janitor, local_registry, purging
+from distserver.registry import Registry, local_registry
 from distserver.registry.content import Alarm, Content, no_alarm
 from distserver.registry.denied import DenyList
-from distserver.registry.gc.schedule import Schedule
 from distserver.registry.hot import Facts, HotContent, Recall, Tier, recalling
-from distserver.registry.scrub import Mender, Need, Plan, Scrubber
-from distserver.space import collect_in_child
+from distserver.registry.scrub import Mender
 from distserver.storage import open_configured, require_reliable
 
 log = logging.getLogger(__name__)
@@ -45,8 +45,6 @@ log = logging.getLogger(__name__)
 RESERVE_BYTES = 1 << 30
 """Free space that hot copies leave alone, unless reserve_bytes says otherwise."""
 OUTAGE_SECONDS = 3600
-OWN_NAME = "distserver.internal"
-"""A host that always means this server: the name of its own image begins with it."""
 
 
 def create_server_app(config: Config) -> Flask:
@@ -72,48 +70,37 @@ def create_app(config: Config | None = None, metrics: Metrics | None = None) -> 
     mode = Mode(Path(config.state), config.mode)
     backend = _storage(config, metrics)
     hot = _hot(config, backend, _alarm(config, metrics))
-    made = _proxied(config, mode, metrics, backend, hot.content)
+    made = _proxied(config, mode, metrics, backend, hot.content, allowance_of(config))
     registry = recalling(made.registry, hot)
     app = Flask("distserver", static_folder=None, template_folder="api/templates")
     names = Namespaces(app.wsgi_app, upstreams_of(config), own_names(config))
     app.wsgi_app = names  # type: ignore[method-assign]
-    scrubber = _scrubber(config, backend, hot.content, made.bringing)
-    probe = app.extensions["distserver.probe"] = Probe(registry.backend)
-    app.extensions["distserver.config"] = config
-    app.extensions["distserver.metrics"] = metrics
-    app.extensions["distserver.status"] = Status(config)
-    app.extensions["distserver.recent"] = Recent(Path(config.state))
-
-    collecting = Schedule(
-        registry.backend,
-        Path(config.state),
-        config.gc_interval_seconds,
-        partial(collect_in_child, config),
-    )
-
-    def after_fork() -> None:
-        if isinstance(registry.backend, Watched):
-            registry.backend.watch()
-        probe.begin()
-        hot.begin()
-        seconds = config.upload_expiry_seconds
-        purge = partial(purging.sweep, registry.backend, registry.content.denied)
-        janitor.start(registry.backend, registry.uploads, seconds, [hot.sweep, purge])
-        collecting.start()
-        made.completer.start()
-        scrubber.start()
-        silence.keep(mode)
-
-    app.extensions["distserver.after_fork"] = after_fork
-
-    app.extensions["distserver.before_exit"] = partial(_stop, made.completer, scrubber)
+    _extend(app, config, metrics, registry.backend)
+    pulls = app.extensions["distserver.pulls"]
+    chores = chores_of(config, made, hot, pulls, mode, metrics)
+    app.extensions["distserver.after_fork"] = partial(_begin, app, registry.backend, chores)
+    app.extensions["distserver.before_exit"] = chores.stop
     create_api(app, registry, _access(config), config.deletes_enabled)
     return app
 
 
-def _stop(completer: Completer, scrubber: Scrubber) -> None:
-    completer.stop()
-    scrubber.stop()
+def _begin(app: Flask, backend: Backend, chores: Chores) -> None:
+    """Begin, in a worker, what goes on beside its requests."""
+    if isinstance(backend, Watched):
+        backend.watch()
+    app.extensions["distserver.probe"].begin()
+    chores.start()
+
+
+def _extend(app: Flask, config: Config, metrics: Metrics, backend: Backend) -> None:
+    """Give the views what they ask beside the registry."""
+    state = Path(config.state)
+    app.extensions["distserver.probe"] = Probe(backend)
+    app.extensions["distserver.config"] = config
+    app.extensions["distserver.metrics"] = metrics
+    app.extensions["distserver.status"] = Status(config)
+    app.extensions["distserver.recent"] = Recent(state)
+    app.extensions["distserver.pulls"] = Pulls(state)
 
 
 def open_proxied(config: Config, mode: Mode, metrics: Metrics) -> Proxied:
@@ -129,11 +116,6 @@ def open_mender(config: Config) -> tuple[Registry, Mender]:
     made = open_proxied(config, mode, Metrics())
     held = local_registry(made.registry.backend, 0, content=made.registry.content)
     return held, Mender(held, [FromUpstreams(made.bringing, held.content)])
-
-
-def own_names(config: Config) -> frozenset[str]:
-    """The hosts that mean this server in images' names."""
-    return frozenset(name.lower() for name in (*config.names, OWN_NAME))
 
 
 def open_registry(config: Config) -> Registry:
@@ -226,24 +208,16 @@ def _make_directory(path: Path) -> None:
 
 
 def _proxied(
-    config: Config, mode: Mode, metrics: Metrics, backend: Backend, content: Content
+    config: Config,
+    mode: Mode,
+    metrics: Metrics,
+    backend: Backend,
+    content: Content,
+    allowance: Allowance | None = None,
 ) -> Proxied:
     connect = connector(config, mode, metrics)
     held = local_registry(backend, config.manifest_cache_bytes, content=content)
-    return proxied(held, upstreams_of(config), connect, config, mode, metrics)
-
-
-def _scrubber(
-    config: Config, backend: Backend, content: HotContent, bringing: Bringing
-) -> Scrubber:
-    def from_copy(need: Need) -> str:
-        return "from this node's copy" if content.restore(need.digest) else ""
-
-    # It remembers no manifests: what is damaged must not be hidden by a memory of it.
-    held = local_registry(backend, 0, content=content)
-    plan = Plan(config.scrub_days, config.scrub_bytes_per_second)
-    sources = (from_copy, FromUpstreams(bringing, content))
-    return Scrubber(held, Path(config.state), plan, sources)
+    return proxied(held, upstreams_of(config), connect, config, mode, metrics, allowance)
 
 
 def _storage(config: Config, metrics: Metrics) -> Backend:

@@ -108,6 +108,8 @@ class Metrics:
             "saved_bytes", "Bytes of upstreams' blobs that were served from here"
         )
         self.corrupt = self._counter("corrupt", "Stored copies that were found damaged", "part")
+        self.evicted_images = self._counter("evicted_images", "Images that the cache let go")
+        self.evicted_bytes = self._counter("evicted_bytes", "Bytes that this freed")
         self.stale_answers = self._by_upstream(
             "stale_answers", "Tags served without their upstream's word"
         )

@@ -27,6 +27,8 @@ def get_manifest(name: str, reference: str) -> Response:
     describe(name=name, reference=parsed)
     stored = _get(name, parsed)
     headers = _headers(stored)
+    if stored.pulled:
+        current_app.extensions["distserver.pulls"].note(name, stored.digest)
     if request.method == "GET":
         current_app.extensions["distserver.recent"].note(name, reference)
     if etag_matches(request.headers.get("If-None-Match"), str(stored.digest)):

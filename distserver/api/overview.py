@@ -13,6 +13,7 @@ from flask import Response, current_app, render_template
 from distserver import __version__
 from distserver.api.base import blueprint, registry
 from distserver.api.health import Probe
+from distserver.evicting.standing import REASONS, last_look
 from distserver.metrics import gauge
 from distserver.proxy.status import Status, ago
 from distserver.proxy.upstream.mode import MODES
@@ -40,6 +41,7 @@ def overview() -> Response:
         standings=status.standings(),
         underway=status.underway(),
         begun=status.begun(),
+        cache=last_look(status.state),
         repositories=len(names),
         held=list(_held(names[:SHOWN_REPOSITORIES])),
         scrub=_scrub(),
@@ -90,6 +92,16 @@ def _now() -> Iterator[Metric]:
     yield gauge("partial_blobs", "Blobs on their way", "", {"": len(underway)})
     yield gauge("partial_bytes", "Bytes of blobs on their way that are here", "", {"": here})
     yield gauge("incomplete_images", "Images to be completed", "", {"": status.begun()})
+    yield from _of_cache(status)
+
+
+def _of_cache(status: Status) -> Iterator[Metric]:
+    if cache := last_look(status.state):
+        text = "Bytes of content pulled from upstreams in the storage"
+        yield gauge("cache_bytes", text, "", {"": cache.bytes})
+        text = "Why images that should go stay is 1"
+        reasons = {reason: reason == cache.reason for reason in REASONS}
+        yield gauge("eviction_hindered", text, "reason", reasons)
 
 
 def _scrub() -> Progress:

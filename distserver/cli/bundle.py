@@ -10,16 +10,15 @@ from pathlib import Path
 
 import click
 
-from distserver import app
+from distserver import app, naming
 from distserver.bundle.errors import BundleError
 from distserver.bundle.loading.bringing import Bringer, Tally
 from distserver.bundle.loading.load import Loader, Result, in_words, sources
-from distserver.bundle.naming import Naming
 from distserver.bundle.saving.parts import PartWriter
 from distserver.bundle.saving.save import Bundle, render
 from distserver.cli.common import configured
-from distserver.config import Config, Loaded
-from distserver.proxy.upstream.connect import upstreams_of
+from distserver.cli.pins import pins_of, references
+from distserver.config import Loaded
 from distserver.registry import Registry
 
 SHOW_SECONDS = 0.5
@@ -58,10 +57,12 @@ def load(loaded: Loaded, paths: tuple[Path, ...], to: str, as_json: bool) -> Non
     registry, tally = app.open_registry(loaded.config), Tally()
     progress = Progress(tally)
     tally.tick = progress.show
-    loader = Loader(registry, naming(loaded.config, to), Bringer(registry, tally))
-    results = []
+    loader = Loader(registry, naming.naming(loaded.config, to), Bringer(registry, tally))
+    results, pins = [], pins_of(registry)
     for result in _results(loader, found):
         results.append(result)
+        for reference in references(result.image) if result.image else ():
+            pins.add(reference)
         progress.clear()
         _show_result(result, as_json)
     failed = sum(bool(result.error) for result in results)
@@ -136,12 +137,6 @@ def _summary(results: list[Result], tally: Tally) -> dict[str, object]:
         "written_bytes": tally.written,
         "held_bytes": tally.held,
     }
-
-
-def naming(config: Config, to: str = "") -> Naming:
-    """Return how images are named here and outside."""
-    own = frozenset(name.lower() for name in (*config.names, app.OWN_NAME))
-    return Naming(upstreams_of(config), own, app.OWN_NAME, to)
 
 
 def write_bundle(registry: Registry, bundle: Bundle, writer: PartWriter) -> list[Path]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 import distserver
-from distserver import app
+from distserver import app, naming
 from distserver.cli.nodes import FILE, authority_option, endpoint_of, node_errors, root_option
 from distserver.config import DEFAULT_FILE, Config, load
 from distserver.nodes.doctor.facts import Facts
@@ -84,7 +84,7 @@ def _facts(root: Path, file: str | None, ca: bytes, endpoints: tuple[Endpoint, .
         platform=f"linux/{ARCHITECTURES.get(platform.machine(), platform.machine())}",
         now=time.time(),
         installed=Path(distserver.__file__).stat().st_mtime,
-        own=frozenset((*config.names, app.OWN_NAME)),
+        own=frozenset((*config.names, naming.OWN_NAME)),
         endpoints=endpoints,
     )
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from distserver import app
+from distserver import app, naming
 from distserver.bundle.errors import BundleError
 from distserver.bundle.preloading.platforms import machine_platform
 from distserver.bundle.saving.own import OWN_IMAGE, file_name, find_own
 from distserver.bundle.saving.packing import Packer
 from distserver.bundle.saving.parts import PartWriter
 from distserver.bundle.saving.save import Bundle
-from distserver.cli.bundle import mib, naming, write_bundle
+from distserver.cli.bundle import mib, write_bundle
 from distserver.cli.common import configured
 from distserver.config import Loaded
 
@@ -56,7 +56,7 @@ def save(loaded: Loaded, output: str, arch: str) -> None:
         path /= file_name(arch)
     registry, bundle = app.open_registry(loaded.config), Bundle()
     try:
-        Packer(registry, naming(loaded.config)).pack(bundle, find_own(registry, arch), ())
+        Packer(registry, naming.naming(loaded.config)).pack(bundle, find_own(registry, arch), ())
         with PartWriter(path) as writer:
             write_bundle(registry, bundle, writer)
     except BundleError as exc:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from distserver import app
+from distserver import app, naming
 from distserver.bundle.images import Image, parse_image
 from distserver.bundle.lock import Locked, render
 from distserver.bundle.preloading.charts import ListInvalid
@@ -21,8 +21,10 @@ from distserver.bundle.preloading.platforms import machine_platform, parse_platf
 from distserver.bundle.preloading.preload import NoSpace, Preload, Wanted
 from distserver.bundle.preloading.there import Everywhere, There
 from distserver.cli.common import configured, require_owner
+from distserver.cli.pins import pins_of, references
 from distserver.cli.preload_report import Report
 from distserver.config import Config, Loaded
+from distserver.evicting.pins import Pins
 from distserver.metrics import Metrics
 from distserver.oci.errors import RegistryError
 from distserver.proxy.upstream import silence
@@ -99,6 +101,7 @@ def preload(  # noqa: PLR0913  # each is an option
     wanted = site.wanted(listed, chosen, report)
     report.images = len(wanted) + report.missing
     run = Preload(site.place(), report.tick)
+    site.pin(each.image for each in wanted)
     try:
         for outcome in run.run(wanted):
             report.outcome(outcome)
@@ -123,7 +126,8 @@ class _Site:
 
     def __init__(self, config: Config, server: str | None) -> None:
         self._config, self._server = config, server
-        self._own, self._upstreams = app.own_names(config), upstreams_of(config)
+        self._pins: Pins | None = None
+        self._own, self._upstreams = naming.own_names(config), upstreams_of(config)
         if server:
             if not server.startswith(("http://", "https://")):
                 raise click.UsageError("--server is http://HOST:PORT or https://HOST:PORT")
@@ -139,7 +143,9 @@ class _Site:
         require_owner(self._config)
         app.initialise_storage(self._config)
         silence.keep(mode)
-        return Here(app.open_proxied(self._config, mode, Metrics()))
+        made = app.open_proxied(self._config, mode, Metrics())
+        self._pins = pins_of(made.registry)
+        return Here(made)
 
     def check(self, images: Sequence[str]) -> None:
         """Refuse arguments that name no image; of a list, they cost only themselves."""
@@ -165,6 +171,15 @@ class _Site:
                 found.setdefault(image, []).append(said if platforms is None else platforms)
         return [Wanted(image, _together(sets)) for image, sets in found.items()]
 
+    def pin(self, images: Iterable[Image]) -> None:
+        """Let images of this node's storage stay: before they come, so that none goes meanwhile.
+
+        Raises: StorageError.
+        """
+        for reference in (each for image in images for each in references(image)):
+            if self._pins:
+                self._pins.add(reference)
+
     def write_lock(self, path: Path, complete: Sequence[Locked]) -> None:
         """Write a lock file, whole or not at all. Raises: OSError."""
         text = "".join(f"{line}\n" for line in render(map(self._named, complete)))
@@ -177,7 +192,7 @@ class _Site:
         image = locked.image
         if self._upstreams.of_repository(image.name):
             return locked
-        return replace(locked, image=replace(image, name=f"{app.OWN_NAME}/{image.name}"))
+        return replace(locked, image=replace(image, name=f"{naming.OWN_NAME}/{image.name}"))
 
 
 def _listed(images: Sequence[str], lists: Sequence[str], lock: str | None) -> list[Listed]:

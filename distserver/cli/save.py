@@ -11,14 +11,14 @@ from typing import Any
 
 import click
 
-from distserver import app
+from distserver import app, naming
 from distserver.bundle.errors import BundleError
 from distserver.bundle.loading.tar import BLOCK
 from distserver.bundle.lock import render as render_lock
 from distserver.bundle.saving.packing import Packer
 from distserver.bundle.saving.parts import PartWriter
 from distserver.bundle.saving.save import Bundle
-from distserver.cli.bundle import mib, naming, write_bundle
+from distserver.cli.bundle import mib, write_bundle
 from distserver.cli.common import configured
 from distserver.config import Loaded
 from distserver.registry import Registry
@@ -97,7 +97,7 @@ def save(loaded: Loaded, as_json: bool, **given: Any) -> None:
         raise click.UsageError(f"--platform: {wrong[0]!r} is not os/architecture[/variant]")
     registry = app.open_registry(loaded.config)
     try:
-        bundle = _pack(Packer(registry, naming(loaded.config)), order)
+        bundle = _pack(Packer(registry, naming.naming(loaded.config)), order)
         files = _write(registry, bundle, order)
     except BundleError as exc:
         raise click.ClickException(str(exc)) from exc

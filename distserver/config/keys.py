@@ -130,6 +130,22 @@ class Config:
     partial_bytes: int = key(
         32 << 30, "that blobs on their way may take in state; what is more is not kept"
     )
+    cache_bytes: int = key(
+        0,
+        "that content pulled from upstreams may take in the storage; above it the images that were "
+        "not pulled for longest go; 0 = no cap",
+    )
+    cache_free_bytes: int = key(
+        -1,
+        "free space of the storage below which such images go, too; 0 = none go for that; "
+        "-1 = twice the reserve",
+    )
+    in_use_file: str = key(
+        "", "file with the images that run here, one a line: they are never evicted"
+    )
+    in_use_pods: bool = key(
+        True, "in a cluster, the images of its pods are never evicted: asks the Kubernetes API"
+    )
     hot_bytes: int = key(
         10 << 30,
         "that copies of what was pulled may take in state, where the storage is not on a local "

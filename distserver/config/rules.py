@@ -27,13 +27,9 @@ def check(config: Config) -> None:
     ):
         if getattr(config, name) < 1:
             raise ConfigError(f"{name} must be at least 1")
-    _check_collection(config)
+    _check_room(config)
     if config.workers < 0 or config.reserve_bytes < -1 or config.manifest_cache_bytes < 0:
         raise ConfigError("workers, reserve_bytes and manifest_cache_bytes cannot be negative")
-    if min(config.partial_bytes, config.hot_bytes) < 0 or config.outage_seconds < -1:
-        raise ConfigError("partial_bytes, hot_bytes and outage_seconds cannot be negative")
-    if min(config.scrub_days, config.scrub_bytes_per_second) < 0:
-        raise ConfigError("scrub_days and scrub_bytes_per_second cannot be negative")
     if wrong := [text for text in config.platforms if text.count("/") not in (1, 2)]:
         raise ConfigError(f"platforms: {wrong[0]!r} is not os/architecture[/variant]")
     _check_ttls("tag_ttl_seconds", config.tag_ttl_seconds)
@@ -41,7 +37,13 @@ def check(config: Config) -> None:
     parse_listen(config.listen)
 
 
-def _check_collection(config: Config) -> None:
+def _check_room(config: Config) -> None:
+    if min(config.partial_bytes, config.hot_bytes) < 0 or config.outage_seconds < -1:
+        raise ConfigError("partial_bytes, hot_bytes and outage_seconds cannot be negative")
+    if min(config.scrub_days, config.scrub_bytes_per_second) < 0:
+        raise ConfigError("scrub_days and scrub_bytes_per_second cannot be negative")
+    if config.cache_bytes < 0 or config.cache_free_bytes < -1:
+        raise ConfigError("cache_bytes and cache_free_bytes cannot be negative")
     for name in ("gc_interval_seconds", "gc_grace_seconds", "gc_hold_seconds"):
         if getattr(config, name) < 0:
             raise ConfigError(f"{name} cannot be negative")

@@ -23,6 +23,8 @@ DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 
 _IMAGES = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 _INDEXES = frozenset({OCI_INDEX, DOCKER_LIST})
+MANIFESTS = _IMAGES | _INDEXES
+"""Types of what is pulled as a manifest; other members of an index are blobs."""
 _SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+"
 
 JsonObject = Mapping[str, object]

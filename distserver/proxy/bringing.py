@@ -73,6 +73,10 @@ class Bringing:
         """Whether all that was said of an image was pulled before, as far as is remembered."""
         return self.freshness.ever(name, _what(digest))
 
+    def forget(self, name: str, digest: Digest) -> None:
+        """Let what is said of an image be pulled again with it: it is not held any more."""
+        self.freshness.forget(name, _what(digest))
+
     def said_of(self, name: str, digest: Digest) -> list[StoredManifest]:
         """Return the signatures and referrers of an image that are held. Raises: StorageError."""
         tags = map(Tag, signature_tags(digest))

@@ -46,6 +46,13 @@ class Freshness:
         except OSError as exc:
             log.debug("not remembered, so it is asked for again: %s", exc)
 
+    def forget(self, name: str, what: str) -> None:
+        """Let it never have been validated."""
+        try:
+            self._path(name, what).unlink(missing_ok=True)
+        except OSError as exc:
+            log.warning("%s of %s still counts as known: %s", what, name, exc)
+
     def sweep(self, max_age_seconds: float = MAX_AGE_SECONDS) -> None:
         """Forget what nobody has asked for in so long. Raises: OSError."""
         for path in self._directory.glob("*/*"):

@@ -16,6 +16,7 @@ from distserver.proxy.blobs import ProxiedBlobs
 from distserver.proxy.bringing import Bringing
 from distserver.proxy.completer import Completer
 from distserver.proxy.completion import Completion
+from distserver.proxy.fetching.allowance import Allowance
 from distserver.proxy.fetching.flights import Flights
 from distserver.proxy.fetching.room import Room
 from distserver.proxy.freshness import Freshness
@@ -37,29 +38,33 @@ class Proxied:
 
     bringing   what brings the rest of an image at once
     completer  what does so in the background
+    room       for blobs on their way
     """
 
     registry: Registry
     bringing: Bringing
     completer: Completer
+    room: Room
 
 
-def proxied(
+def proxied(  # noqa: PLR0913  # each is a part of its own
     registry: Registry,
     upstreams: Upstreams,
     connect: Connect,
     config: Config,
     mode: Mode,
     metrics: Metrics,
+    allowance: Allowance | None = None,
 ) -> Proxied:
     """Return a registry that fetches what the given one does not hold. Touches nothing.
 
-    connect  makes the way to an upstream
+    connect    makes the way to an upstream
+    allowance  what may still come into the cache; None = anything
     """
     state = Path(config.state)
     partials, freshness = state / "partial", Freshness(state / "fresh")
     sources = Sources(upstreams, connect, partials)
-    room = Room(partials, config.partial_bytes, config.reserve_bytes)
+    room = Room(partials, config.partial_bytes, config.reserve_bytes, allowance)
     flights = Flights(registry.content, room, lambda: mode.offline)
     begun = Begun(state / "begun")
     completion = Completion(registry.blobs, registry.manifests, begun)
@@ -84,7 +89,7 @@ def proxied(
         referrers=referrers,
         tags=ProxiedTags(registry, sources),
     )
-    return Proxied(wrapped, bringing, Completer(bringing, config.platforms, sweep))
+    return Proxied(wrapped, bringing, Completer(bringing, config.platforms, sweep), room)
 
 
 def _forget(room: Room, digests: Collection[Digest]) -> None:

@@ -54,11 +54,11 @@ class Status:
     """The state of a node's proxy, as of now."""
 
     def __init__(self, config: Config) -> None:
-        self._state = Path(config.state)
+        self.state = Path(config.state)
         self._upstreams = upstreams_of(config)
-        self.mode = Mode(self._state, config.mode)
-        self._begun = Begun(self._state / "begun")
-        self._room = Room(self._state / "partial", config.partial_bytes, config.reserve_bytes)
+        self.mode = Mode(self.state, config.mode)
+        self._begun = Begun(self.state / "begun")
+        self._room = Room(self.state / "partial", config.partial_bytes, config.reserve_bytes)
 
     def standings(self, everything: bool = False) -> list[Standing]:
         """Return how the upstreams stand: those configured or ever asked, or all known ones.
@@ -68,7 +68,7 @@ class Status:
         known = self._upstreams.known() if everything else self._upstreams.configured.values()
         found = {upstream.name: upstream for upstream in (*known, *self._asked())}
         return [
-            _standing(upstream, url, breaker_of(self._state, upstream, url).state())
+            _standing(upstream, url, breaker_of(self.state, upstream, url).state())
             for _, upstream in sorted(found.items())
             for url in upstream.urls
         ]
@@ -82,13 +82,13 @@ class Status:
         return len(self._begun.paths())
 
     def _asked(self) -> Iterator[Upstream]:
-        for path in (self._state / DIRECTORY).glob("*/"):
+        for path in (self.state / DIRECTORY).glob("*/"):
             upstream = self._upstreams.find(path.name)
             if upstream and (not upstream.family or self._met(upstream)):
                 yield upstream
 
     def _met(self, upstream: Upstream) -> bool:
-        breakers = (breaker_of(self._state, upstream, url) for url in upstream.urls)
+        breakers = (breaker_of(self.state, upstream, url) for url in upstream.urls)
         return any(breaker.state().contact for breaker in breakers)
 
 

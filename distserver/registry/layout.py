@@ -14,6 +14,8 @@
     gc/<run>/begun, gc/<run>/moved, gc/census, gc/lease    the collector's own, see gc.runs
     deny/<alg>-<hex>                                       purged for ever, see denied
     trash/damaged/<alg>-<hex>-<nonce>                      a damaged copy that was replaced
+    hints/pulls/<node>/<time>                              when images were last pulled there
+    pins/<sha256>/<nonce>                                  images that are never evicted
 
 Names of repositories have no component that begins with "_", so no key is a parent of another.
 Pure: no I/O.
@@ -21,6 +23,7 @@ Pure: no I/O.
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from distserver.oci.digests import Digest
@@ -34,6 +37,8 @@ DAMAGED = "hints/damaged/"
 TRASH = "trash/"
 GC = "gc/"
 DENY = "deny/"
+PULLS = "hints/pulls/"
+PINS = "pins/"
 OPEN = "_open"
 
 
@@ -141,6 +146,16 @@ def in_trash(digest: Digest) -> tuple[str, str]:
         f"trash/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}-",
         f"trash/damaged/{digest.algorithm}-{digest.hex}-",
     )
+
+
+def pulls(node: str, when: int) -> str:
+    """Key of what a node said at a time, in whole seconds, of its last pulls."""
+    return f"{PULLS}{node}/{when:016x}"
+
+
+def pin(pattern: str) -> str:
+    """Prefix of the records that pin the images of a pattern."""
+    return f"{PINS}{hashlib.sha256(pattern.encode()).hexdigest()}/"
 
 
 def repository_of(key: str) -> str:

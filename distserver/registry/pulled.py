@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from functools import partial
 
 from backends import read_all
-from backends.errors import NotFound
+from backends.errors import NotFound, Unavailable
 from distserver.oci.digests import Digest
 from distserver.oci.manifests import Manifest
 from distserver.oci.names import Tag
 from distserver.registry import layout
 from distserver.registry.manifest_record import MAX_RECORD_BYTES, field
-from distserver.registry.manifests import Manifests
+from distserver.registry.manifests import PUSH_TRIES, Manifests
 from distserver.registry.tags import Current
 
 
@@ -27,15 +27,20 @@ class PulledManifests(Manifests):
 
         A tag that was pushed here stays as it is. Raises: Full, Unavailable.
         """
-        self._content.put_small(digest, body)
-        self._announce(name, digest, manifest)
-        fields = {"mediaType": manifest.media_type, "pulled": True}
-        record = self._records.ensure(
-            layout.manifest_records(name, digest), json.dumps(fields).encode()
-        )
-        self._content.put_small(digest, body)  # as in Manifests: the collector may have taken it
-        for tag in tags:
-            self._tags.follow(name, tag, digest, record, partial(self._is_pulled, name))
+        data = json.dumps({"mediaType": manifest.media_type, "pulled": True}).encode()
+        prefix = layout.manifest_records(name, digest)
+        for _ in range(PUSH_TRIES):
+            self._content.put_small(digest, body)
+            self._announce(name, digest, manifest)
+            record = self._records.ensure(prefix, data)
+            self._content.put_small(digest, body)  # the collector may have taken it
+            for tag in tags:
+                self._tags.follow(name, tag, digest, record, partial(self._is_pulled, name))
+            # Again: an eviction that did not see this record may have taken these.
+            self._announce(name, digest, manifest)
+            if record in self._records.read(prefix).live:
+                return
+        raise Unavailable(f"{digest} is being evicted at the same time")
 
     def drop(self, name: str, tag: Tag, digest: Digest) -> None:
         """Delete a tag that its upstream deleted, if it still names this pulled manifest.

@@ -69,6 +69,11 @@ def test_what_is_held_is_not_written_again(
     assert site.files() == before
 
 
+def test_what_is_loaded_is_pinned(site: Site, tmp_path: Path) -> None:
+    site.do("load", write(tmp_path, "tar", layout({APP: A, "quay.io/team/b:2": B})))
+    assert site.run("pin", "--list").output.split() == [APP, "quay.io/team/b:2"]
+
+
 def test_members_in_any_order_and_with_dots_before_them(site: Site, tmp_path: Path) -> None:
     files = dict(reversed(layout({APP: A}).items()))
     path = tmp_path / "x.tar"

@@ -11,9 +11,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from backends import open_backend
+from distserver import app
 from distserver.bundle.lock import split_line
 from distserver.bundle.preloading import preload as engine
 from distserver.cli import main
+from distserver.evicting.pins import Pins
 from distserver.oci.digests import Digest
 from distserver.proxy.upstream import breaker
 from distserver.registry.denied import Denial, DenyList
@@ -95,6 +97,14 @@ def test_what_is_preloaded_is_served_by_tag_and_by_every_digest(w: World) -> Non
         assert served(w, reference, CONFIG, LAYER, ARM), reference
     assert not list(w.state.glob("begun/*/*/*.json"))
     assert not list(w.state.glob("partial/*/*"))
+
+
+def test_what_is_preloaded_is_pinned_also_what_did_not_come_yet(w: World) -> None:
+    by_digest = f"{NAME}@{digest(image())}"
+    preload(w, f"{NAME}:v1", f"{NAME}:missing", by_digest)
+    registry = app.open_registry(w.app.extensions["distserver.config"])
+    pins = Pins(registry.backend, registry.records).all()
+    assert pins == sorted([f"{NAME}:v1", f"{NAME}:missing", by_digest])
 
 
 def test_a_second_run_asks_one_head_a_tag_and_nothing_a_digest(w: World) -> None:

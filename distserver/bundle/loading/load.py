@@ -32,12 +32,14 @@ class Result:
     source  the archive
     name    of the image here; "" = none of the archive was loaded
     error   why it was not loaded; "" = it was
+    image   None = it was not loaded
     """
 
     source: Path
     name: str = ""
     digest: Digest | None = None
     error: str = ""
+    image: Image | None = None
 
 
 def sources(path: Path) -> list[Path]:
@@ -178,7 +180,7 @@ class Loader:
 
 def _done(path: Path, target: Target, refused: Mapping[Target, str]) -> Result:
     image = target.image if target.image.tag else replace(target.image, digest=target.digest)
-    return Result(path, str(image), target.digest, refused.get(target, ""))
+    return Result(path, str(image), target.digest, refused.get(target, ""), image=image)
 
 
 def in_words(error: Exception) -> str:

@@ -16,11 +16,8 @@ from distserver.bundle.naming import Naming
 from distserver.oci.digests import Digest
 from distserver.oci.errors import ManifestInvalid, ManifestUnknown, Purged
 from distserver.oci.manifests import (
-    DOCKER_LIST,
-    DOCKER_MANIFEST,
+    MANIFESTS,
     MAX_MANIFEST_BYTES,
-    OCI_INDEX,
-    OCI_MANIFEST,
     Descriptor,
     Manifest,
     parse_manifest,
@@ -28,7 +25,6 @@ from distserver.oci.manifests import (
 from distserver.oci.names import Tag
 from distserver.registry import Registry
 
-MANIFESTS = frozenset({OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST})
 MAX_DEPTH = 4
 """Deepest nesting of indexes."""
 

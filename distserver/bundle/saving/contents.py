@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from backends.errors import Corrupt
-from distserver.bundle.loading.publishing import MANIFESTS, MAX_DEPTH
+from distserver.bundle.loading.publishing import MAX_DEPTH
 from distserver.oci.digests import Digest
 from distserver.oci.errors import BlobUnknown, ManifestUnknown
-from distserver.oci.manifests import Descriptor, Manifest, parse_manifest
+from distserver.oci.manifests import MANIFESTS, Descriptor, Manifest, parse_manifest
 from distserver.oci.names import Tag, parse_tag
 from distserver.oci.references import fallback_tag
 from distserver.proxy.completion import members, signature_tags

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from distserver.oci.digests import Digest
+from distserver.proxy.fetching.allowance import Allowance
 from distserver.proxy.fetching.partial import Partial
 
 MAX_AGE_SECONDS = 7 * 86400.0
@@ -30,10 +31,17 @@ class Room:
     directory      of all partials, two levels above each
     most_bytes     that all of them may have, when those that are being fetched are whole
     reserve_bytes  free space that they leave; -1 = the larger of 1 GiB and 2 %
+    allowance      what may still come into the cache; None = there is no cap
     """
 
-    def __init__(self, directory: Path, most_bytes: int, reserve_bytes: int) -> None:
-        self.directory = directory
+    def __init__(
+        self,
+        directory: Path,
+        most_bytes: int,
+        reserve_bytes: int,
+        allowance: Allowance | None = None,
+    ) -> None:
+        self.directory, self._allowance = directory, allowance
         self._most_bytes, self._reserve_bytes = most_bytes, reserve_bytes
 
     def require(self, wanted: Partial, size: int) -> None:
@@ -47,6 +55,21 @@ class Room:
         if size + sum(map(_taken, others)) > self._most_bytes:
             raise NoRoom(f"partial blobs may have {self._most_bytes >> 20} MiB in all", size)
         self._require_free(size - wanted.available(), size)
+        # A blob whose size is known was let in before.
+        if self._allowance and wanted.size() is None and not self._allowance.take(size):
+            raise NoRoom("what was pulled has reached its cap, cache_bytes", size)
+
+    def underway(self) -> dict[str, int]:
+        """Return the bytes that partials have, or will have, by digest as a text. Raises: OSError.
+
+        One that the storage took a moment ago may be among them.
+        """
+        return {each.directory.name.replace("-", ":", 1): _taken(each) for each in self.all()}
+
+    def fetching(self) -> frozenset[str]:
+        """Return the digests, as texts, of the blobs that somebody fetches now. Raises: OSError."""
+        locked = (each.directory.name for each in self.all() if each.is_locked())
+        return frozenset(name.replace("-", ":", 1) for name in locked)
 
     def _require_free(self, count: int, size: int) -> None:
         disk = os.statvfs(self.directory)
