@@ -27,7 +27,7 @@ from distserver.oci.digests import Digest
 )
 @configured()
 def repair(loaded: Loaded, source: Path | None) -> None:
-    """Copy to each replica what it lacks, or mend what is damaged.
+    """Give replicas what they lack, or mend damage.
 
     Without --from, of a replica set: servers do this by themselves, once a day, and at once for
     what they know to be missing. Nothing is ever removed. `distserver verify` reads all bytes of

@@ -8,6 +8,7 @@ import random
 import re
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,8 +56,16 @@ class Store:
 
     def scrub(self) -> None:
         """Let the server begin a pass now, and wait for its end."""
-        (self.server.directory / "state/scrub.json").unlink(missing_ok=True)
-        wait_for(lambda: self.progress().get("ended"), 120, "end of the pass")
+        began, path = time.time(), self.server.directory / "state/scrub.json"
+
+        def has_ended() -> bool:
+            progress = self.progress()
+            if float(str(progress.get("begun", 0))) >= began:
+                return bool(progress.get("ended"))
+            path.unlink(missing_ok=True)  # also what a pass wrote that was under way before
+            return False
+
+        wait_for(has_ended, 120, "end of the pass")
 
     def progress(self) -> dict[str, object]:
         path = self.server.directory / "state/scrub.json"
