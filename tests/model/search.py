@@ -29,8 +29,6 @@ FIRST = {
     "untagged": Writer(END, record="live"),
     "pulled": Writer(END, record="live", tagged=True, pulled=True),
 }
-KNOWN: dict[tuple[object, ...], tuple[object, ...]] = {}
-"""Each tuple of actors once, though many states hold it: half the memory."""
 NAMED = {Mistake.ONE_TRASH_NAME, Mistake.SHARED_RECORD, Mistake.PULLED_COUNTS, Mistake.OLD_COUNTS}
 
 
@@ -96,11 +94,8 @@ def same(state: State) -> State:
     order = sorted(range(len(runs)), key=ranks.__getitem__)
     if order != list(range(len(runs))):
         state = _renumbered(state, order)
-    writers, collectors = tuple(sorted(state.writers)), state.collectors
-    return state._replace(
-        writers=KNOWN.setdefault(writers, writers),
-        collectors=KNOWN.setdefault(collectors, collectors),
-    )
+    writers = tuple(sorted(state.writers))
+    return state if writers == state.writers else state._replace(writers=writers)
 
 
 def _renumbered(state: State, order: list[int]) -> State:
