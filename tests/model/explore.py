@@ -47,7 +47,7 @@ def explore(
     wrong  says what is wrong with a state; "" = nothing
     same   one state for all that differ only by names of actors: fewer to search. The trace
            then mixes the names; search again without it to read one
-    limit  states; more are an OverflowError, so that no search fills the memory
+    limit  states of about 500 bytes; more are an OverflowError, so that memory lasts
     """
     start = same(start)
     came: dict[S, S | None] = {start: None}
