@@ -173,7 +173,7 @@ def test_a_look_that_fails_lets_nothing_go(full: Cache, monkeypatch: pytest.Monk
 
 def test_a_manifest_that_cannot_be_read_lets_nothing_go(full: Cache) -> None:
     full.registry.backend.delete(layout.blob(Digest.of(full.world.manifests[MANY[5]])))
-    full.made.registry.manifests._cache.clear()
+    full.made.registry.manifests._memory.forget([Digest.of(full.world.manifests[MANY[5]])])
     full.eviction.look()
     assert full.eviction.standing.reason == "error"
     assert all(full.is_stored(full.layers[tag]) for tag in MANY)

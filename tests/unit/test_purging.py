@@ -129,7 +129,7 @@ def test_verify_reports_it_as_purged_not_as_damage(files: Filesystem) -> None:
     purge(registry, LAYER)
     assert [one.problem for one in verify.contents(registry)] == [None] * 5
     images = {one.name: one for one in verify.images(registry, {})}
-    assert images[f"{NAME}:v1"].purged == (f"{LAYER}: {verify.PURGED}",)
+    assert [str(one) for one in images[f"{NAME}:v1"].purged] == [f"{LAYER}: {verify.PURGED}"]
     assert not any(one.problems for one in images.values())
     assert not images[f"{NAME}:other"].purged
 
