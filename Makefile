@@ -10,7 +10,7 @@ ARCHES ?= amd64 arm64
 ARCH ?= $(shell dpkg --print-architecture)
 IMAGES ?= /var/lib/distserver/images
 # On all cores, but not what records figures.
-PARALLEL := $(if $(filter full,$(TEST_COUNTS)),,-n auto --dist worksteal)
+PARALLEL := $(if $(filter full,$(TEST_COUNTS)),,-n auto --dist load)
 PYTEST := PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m pytest
 
 help: ## Show this list

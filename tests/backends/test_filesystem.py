@@ -13,6 +13,7 @@ import pytest
 from backends import Filesystem, put, read_all
 from backends.errors import Full, NotFound, StorageError, Unavailable
 from tests.backends.fake_os import FakeOs
+from tests.forked import exit_code, fork
 
 CODES = {
     errno.EIO: Unavailable,
@@ -171,12 +172,9 @@ def test_writes_and_deletes_of_one_session_at_once(root: Path) -> None:
 
 def test_a_forked_process_goes_on_with_the_handle_it_got(files: Filesystem) -> None:
     put(files, "before", b"x")
-    child = os.fork()
-    if child == 0:
-        put(files, "child", files.open("before").read())
-        os._exit(0)
+    child = fork(lambda: put(files, "child", files.open("before").read()))
     put(files, "parent", b"y")
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert exit_code(child) == 0
     assert read_all(files, "child", 9) == b"x"
     assert [key for key in files.keys("") if "/" not in key] == ["before", "child", "parent"]
 

@@ -20,6 +20,7 @@ from backends.guard.board import Board
 from backends.guard.gate import MAX_LOST, MAX_OVERDUE, WRITE_OFF_PROBES
 from backends.guard.verdict import State, Verdict
 from tests.backends.hanging import WAIT_SECONDS, Hanging
+from tests.forked import exit_code, fork
 from tests.live import wait_for
 
 QUICK = Limits(metadata_seconds=0.4, data_seconds=0.5, suspect_seconds=0.1)
@@ -231,18 +232,11 @@ def test_lost_calls_have_a_limit(storage: Hanging, guard: Guard) -> None:
 
 
 def test_a_forked_child_has_threads_of_its_own(guard: Guard) -> None:
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0 if guard.stat("a/b").size == 5 else 1)
-    assert os.waitpid(pid, 0)[1] == 0
+    assert exit_code(fork(lambda: guard.stat("a/b").size == 5)) == 0
 
 
 def test_a_verdict_is_shared_with_forked_children(guard: Guard) -> None:
-    pid = os.fork()
-    if pid == 0:
-        guard._board.verdict = Verdict(State.DOWN)
-        os._exit(0)
-    os.waitpid(pid, 0)
+    assert exit_code(fork(lambda: setattr(guard._board, "verdict", Verdict(State.DOWN)))) == 0
     assert state(guard) == "down"
 
 

@@ -20,6 +20,7 @@ from backends.guard.board import Board
 from backends.guard.probe import PREFIX, probe
 from backends.guard.prober import MAX_HUNG, Prober, probe_command
 from tests.backends.conftest import Verbs
+from tests.forked import exit_code, fork
 from tests.live import wait_for
 
 WAIT_SECONDS = 20.0
@@ -156,17 +157,18 @@ def test_a_storage_that_answers_by_an_error_is_up_and_its_words_are_told(
 
 def test_one_process_probes_and_another_takes_over(stage: Stage) -> None:
     wait_for(children, WAIT_SECONDS, "child")
-    pid = os.fork()
-    if pid == 0:  # stands by until its parent stops
+
+    def stand_by() -> None:
         other = stage.start()
         wait_for(children, WAIT_SECONDS, "child of the one that took over")
         other.stop()
-        os._exit(0)
+
+    pid = fork(stand_by)
     until = time.monotonic() + 1.5
     while time.monotonic() < until:
         assert not children(pid)
     stage.prober.stop()
-    assert os.waitpid(pid, 0)[1] == 0
+    assert exit_code(pid) == 0
 
 
 def test_it_ends_when_nothing_is_to_be_watched(stage: Stage) -> None:

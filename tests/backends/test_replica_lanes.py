@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from backends.errors import Unavailable
 from backends.replica import lane, track, writing
 from backends.replica.lane import Lane
 from tests.backends.members import Site
+from tests.forked import exit_code, fork
 from tests.live import wait_for
 
 CHUNK = bytes(1 << 20)
@@ -59,14 +59,12 @@ def test_a_forked_process_has_threads_of_its_own(tmp_path: Path) -> None:
     site = Site(tmp_path)
     storage = site.open()
     put(storage, "entry", b"x")
-    pid = os.fork()
-    if not pid:
-        try:
-            put(storage, "child", b"y")
-            os._exit(0 if read_all(storage, "entry", 9) == b"x" else 1)
-        finally:
-            os._exit(2)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+    def in_child() -> bool:
+        put(storage, "child", b"y")
+        return read_all(storage, "entry", 9) == b"x"
+
+    assert exit_code(fork(in_child)) == 0
     assert read_all(storage, "child", 9) == b"y"
 
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from backends import Backend, put
+from backends import Backend, put, read_all
 from backends.errors import Unavailable
 from backends.s3 import writer as writing
 from backends.s3.multipart import MIN_PART_BYTES
 from tests.backends.conftest import Reopen
 from tests.figures import record
+from tests.forked import exit_code, fork
 from tests.objects.servers import BUCKET, ObjectStore
 
 MIB = 1 << 20
@@ -108,11 +109,7 @@ def test_a_child_has_connections_of_its_own(backend: Backend) -> None:
     put(backend, "entry", data)
     with backend.open("entry") as reader:
         first = reader.read(1000)
-        pid = os.fork()
-        if pid == 0:
-            with backend.open("entry") as again:
-                os._exit(0 if again.read() == data else 1)
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert exit_code(fork(lambda: read_all(backend, "entry", 300_000) == data)) == 0
         assert first + reader.read() == data
 
 
