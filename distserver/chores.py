@@ -25,7 +25,7 @@ from distserver.registry.gc.schedule import Schedule
 from distserver.registry.hot import Recall
 from distserver.registry.lease import Lease
 from distserver.registry.scrub import Need, Plan, Scrubber
-from distserver.space import collect_in_child
+from distserver.space import collect_in_child, is_synced
 
 EVICTING = "gc/evicting"
 """Key of the lease of the node that evicts."""
@@ -81,7 +81,11 @@ def _eviction(
         return None
     names, lease = canonical_names(config), Lease(made.registry.backend, EVICTING)
     collect = partial(collect_in_child, config)
-    return eviction_of(config, made, pulls, mode, metrics, names, collect, lease.take)
+
+    def may_evict() -> bool:
+        return not is_synced(config) and lease.take()
+
+    return eviction_of(config, made, pulls, mode, metrics, names, collect, may_evict)
 
 
 def _scrubber(config: Config, made: Proxied, hot: Recall) -> Scrubber:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,15 +13,19 @@ from backends import Backend, within
 from backends.base import KnowsPlace
 from backends.errors import Unavailable
 from distserver.config import Config, to_environ
+from distserver.evicting.published import node_id
 from distserver.oci.digests import Digest
 from distserver.registry import Registry
 from distserver.registry.gc import Limits, Report, collect
+from distserver.registry.gc.agreement import Cluster, agree
 from distserver.registry.gc.untagged import remove_untagged
 from distserver.registry.lease import storage_now
 
 NETWORK_SETTLE_SECONDS = 120.0
 """Twice the time for which a client of NFS believes what it knows of a directory, by default."""
 SYNCTHING_MARKER = ".stfolder"
+CLUSTER_HOLD_SECONDS = 30 * 86400.0
+"""In the trash of a folder that Syncthing copies, at least: a node may be away for weeks."""
 RUN_SECONDS = 6 * 3600.0
 LOWEST = 19
 
@@ -31,11 +36,23 @@ def limits_of(config: Config, backend: Backend) -> Limits:
     return Limits(config.gc_grace_seconds, config.gc_hold_seconds, settle_seconds)
 
 
-def collect_as_configured(config: Config, registry: Registry) -> Report:
-    """Delete what is untagged for too long, then collect. Raises: as collect."""
+def collect_as_configured(config: Config, registry: Registry, nodes: int = 0) -> Report:
+    """Delete what is untagged for too long, then collect. Raises: as collect.
+
+    nodes  of a folder that Syncthing copies, all of which have to agree
+    """
+    limits, cluster = limits_of(config, registry.backend), None
     if config.untagged_seconds:
         remove_untagged(registry, storage_now(registry.backend) - config.untagged_seconds)
-    return collect(registry, limits_of(config, registry.backend))
+    if nodes:
+        cluster = Cluster(node_id(Path(config.state)), nodes)
+        limits = replace(limits, hold_seconds=max(limits.hold_seconds, CLUSTER_HOLD_SECONDS))
+    return collect(registry, limits, cluster=cluster)
+
+
+def agree_as_configured(config: Config, registry: Registry) -> int:
+    """Take part in what other nodes of a copied folder took. Raises: as agree."""
+    return agree(registry, node_id(Path(config.state)))
 
 
 def collect_in_child(config: Config, only: frozenset[Digest] | None = None) -> None:
@@ -45,9 +62,11 @@ def collect_in_child(config: Config, only: frozenset[Digest] | None = None) -> N
     Raises: Unavailable (it failed, and has said why on standard error).
     Blocks on: the run, six hours at most.
     """
-    if is_synced(config):
-        return
-    command = [sys.executable, "-m", "distserver", "gc-only" if only else "gc"]
+    synced = is_synced(config)
+    if synced and only:
+        raise Unavailable("Syncthing copies this storage: nothing is evicted")
+    name = "gc-agree" if synced else "gc-only" if only else "gc"
+    command = [sys.executable, "-m", "distserver", name]
     told = "".join(f"{digest}\n" for digest in only or ()).encode()
     with subprocess.Popen(  # noqa: S603
         command,

@@ -54,6 +54,7 @@ for command in (
     verify.verify,
     gc.gc,
     gc.gc_only,
+    gc.gc_agree,
     purge.purge,
     pins.pin,
     pins.unpin,

@@ -20,17 +20,24 @@ from distserver.registry.gc.collector import survey
 from distserver.registry.gc.explain import explain
 from distserver.registry.gc.runs import Runs
 from distserver.registry.lease import storage_now
-from distserver.space import collect_as_configured, is_synced, limits_of
+from distserver.space import agree_as_configured, collect_as_configured, is_synced, limits_of
 
-SYNCED = "Syncthing copies this storage, and would delete on all nodes: nothing was done"
+SYNCED = """\
+Syncthing copies this storage, and deletes on all nodes: nothing was done. With the consent of all:
+distserver gc --cluster NODES"""
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--dry-run", is_flag=True, help="Tell what would go, and change nothing.")
 @click.option("--explain", "wanted", metavar="DIGEST", help="Tell why this content is kept.")
 @click.option("--freeze", is_flag=True, help="Refuse pushes on all servers meanwhile.")
 @click.option("--recount", is_flag=True, help="Believe the storage that lost manifests are lost.")
-@click.option("--forget", metavar="RUN", help="Purge what a run took that died: it never wakes up.")
+@click.option(
+    "--cluster",
+    metavar="NODES",
+    type=click.IntRange(2),
+    help="In a folder that Syncthing copies: so many nodes have to agree.",
+)
 @configured()
 def gc(
     loaded: Loaded,
@@ -38,7 +45,7 @@ def gc(
     wanted: str | None,
     freeze: bool,
     recount: bool,
-    forget: str | None,
+    cluster: int | None,
 ) -> None:
     """Take away content that no manifest names any more.
 
@@ -51,24 +58,47 @@ def gc(
     distserver gc --explain sha256:...
     distserver gc
     """
+    if click.get_current_context().invoked_subcommand:
+        return None
     registry = app.open_registry(loaded.config)
-    limits = limits_of(loaded.config, registry.backend)
     if wanted:
-        now = storage_now(registry.backend)
-        for line in explain(registry, Digest.parse(wanted), limits, now):
-            click.echo(line)
-        return
-    if dry_run or is_synced(loaded.config):
-        _show(survey(registry, limits), "would go to the trash")
-        if is_synced(loaded.config):
-            click.echo(SYNCED)
-        return
+        return _explain(loaded.config, registry, Digest.parse(wanted))
+    synced = is_synced(loaded.config)
+    if dry_run or (synced and not cluster):
+        _show(survey(registry, limits_of(loaded.config, registry.backend)), "would go to the trash")
+        click.echo(SYNCED if synced else "nothing was done")
+        return None
+    if cluster and not synced:
+        raise click.UsageError("--cluster is for folders that Syncthing copies")
     require_owner(loaded.config)
     if recount:
         Census().save(registry.backend)
-    if forget:
-        Runs(registry.backend).end(forget)
-    _collect(loaded.config, registry, freeze)
+    with frozen(registry.backend) if freeze else nullcontext():
+        return _collect(loaded.config, registry, cluster or 0)
+
+
+@gc.command()
+@click.argument("run")
+@configured()
+def forget(loaded: Loaded, run: str) -> None:
+    """Let the trash of a run go that died for good.
+
+    Only where `distserver gc` names RUN: on storages that cannot move in one step. It must never
+    wake up: its machine is gone, or its process.
+    """
+    runs = Runs(app.open_registry(loaded.config).backend)
+    if run not in runs.unfinished():
+        raise click.ClickException(f"{run} is no run that is not through")
+    runs.end(run)
+    click.echo(f"{run}: its trash goes with the next collections")
+
+
+@click.command("gc-agree", hidden=True)
+@configured()
+def gc_agree(loaded: Loaded) -> None:
+    """For servers whose folder Syncthing copies: look at what other nodes took."""
+    count = agree_as_configured(loaded.config, app.open_registry(loaded.config))
+    click.echo(f"agreed to {count} runs")
 
 
 @click.command("gc-only", hidden=True)
@@ -80,10 +110,15 @@ def gc_only(loaded: Loaded) -> None:
     collect(registry, limits_of(loaded.config, registry.backend), only)
 
 
-def _collect(config: Config, registry: Registry, freeze: bool) -> None:
+def _explain(config: Config, registry: Registry, digest: Digest) -> None:
+    limits, now = limits_of(config, registry.backend), storage_now(registry.backend)
+    for line in explain(registry, digest, limits, now):
+        click.echo(line)
+
+
+def _collect(config: Config, registry: Registry, cluster: int) -> None:
     before = _free_bytes(registry)
-    with frozen(registry.backend) if freeze else nullcontext():
-        report = collect_as_configured(config, registry)
+    report = collect_as_configured(config, registry, cluster)
     _show(report, "taken to the trash")
     if report.restored:
         click.echo(f"{len(report.restored)} contents were needed after all, and are back")
@@ -91,7 +126,7 @@ def _collect(config: Config, registry: Registry, freeze: bool) -> None:
     if before is not None:
         click.echo(f"free before {before >> 20} MiB, now {(_free_bytes(registry) or 0) >> 20} MiB")
     for run in Runs(registry.backend).unfinished():
-        click.echo(f"run {run} is not through; if it died: distserver gc --forget {run}")
+        click.echo(f"run {run} is not through; if it died: distserver gc forget {run}")
 
 
 def _show(report: Report, what: str) -> None:

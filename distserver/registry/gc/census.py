@@ -17,6 +17,11 @@ MAX_BYTES = 1 << 30
 _MARK_BYTES = 8
 
 
+def key_of(node: str) -> str:
+    """Key of the census; in a folder that is copied each node has its own."""
+    return f"{KEY}-{node}" if node else KEY
+
+
 class Census:
     """A set of keys, by 64-bit hashes: a storage may have millions."""
 
@@ -35,21 +40,24 @@ class Census:
         """How many of these a later census lacks."""
         return len(set(self._marks).difference(later._marks))
 
-    def save(self, backend: Backend) -> None:
-        """Keep it for the next run. Raises: Full, Unavailable."""
+    def save(self, backend: Backend, node: str = "") -> None:
+        """Keep it for the next run, of this node where each has its own; see key_of.
+
+        Raises: Full, Unavailable.
+        """
         marks = array("Q", self._marks)
         marks.byteswap()
-        put(backend, KEY, marks.tobytes())
+        put(backend, key_of(node), marks.tobytes())
 
     @classmethod
-    def load(cls, backend: Backend) -> Census:
+    def load(cls, backend: Backend, node: str = "") -> Census:
         """The one that was kept; empty if none was. Raises: Unavailable, Corrupt."""
         try:
-            data = read_all(backend, KEY, MAX_BYTES)
+            data = read_all(backend, key_of(node), MAX_BYTES)
         except NotFound:
             return cls()
         if len(data) % _MARK_BYTES:
-            raise Corrupt(f"{KEY} is cut short")
+            raise Corrupt(f"{key_of(node)} is cut short")
         marks = array("Q", data)
         marks.byteswap()
         return cls(marks)

@@ -17,6 +17,7 @@ from backends.errors import NotFound
 from distserver.oci.digests import Digest
 from distserver.registry import layout
 from distserver.registry.gc import leases
+from distserver.registry.gc.agreement import Agreement, Cluster
 from distserver.registry.gc.mark import Mark, mark
 from distserver.registry.gc.runs import Runs
 from distserver.registry.local import Registry
@@ -53,34 +54,49 @@ class Report:
     seconds: float = 0.0
 
 
-def collect(registry: Registry, limits: Limits, only: frozenset[Digest] | None = None) -> Report:
+def collect(
+    registry: Registry,
+    limits: Limits,
+    only: frozenset[Digest] | None = None,
+    cluster: Cluster | None = None,
+) -> Report:
     """Take away what nothing needs, and purge what was taken long enough ago.
 
-        only  nothing else is condemned, and for it only leases count, not the age of its bytes;
-              it is purged at once
+        only     nothing else is condemned, and for it only leases count, not the age of its bytes;
+                 it is purged at once
+        cluster  the nodes that have to agree first, in a folder that each has a copy of
     Raises: Doubtful, Unavailable, Full; then nothing was purged, and what was taken comes back
     when somebody asks for it.
     Blocks on: two looks at all records; see mark.
     """
     began, report = time.monotonic(), Report()
     runs, trash = Runs(registry.backend), Trash(registry.backend)
+    agreement = Agreement(registry.backend, cluster) if cluster else None
+    node = cluster.node if cluster else ""
+    if agreement:
+        agreement.require_all()
     report.run, now = runs.begin()
-    first = mark(registry)
+    first = mark(registry, node=node)
     report.manifests = len(first.read)
     for digest, size in _garbage(registry, first, limits, only, now, report):
         if trash.condemn(digest, report.run):
             report.condemned[digest] = size
-    now = runs.end(report.run)
+    now = runs.end(report.run, report.condemned if agreement else ())
     over = runs.over(now, limits.hold_seconds) | ({report.run} if only is not None else set())
     listed = list(trash.all())
-    # Nothing is noted of a run that was forgotten; one that began just now has noted it by now.
-    over |= {entry.run for entry in listed} - runs.known()
+    if agreement:
+        over = set(filter(agreement.is_reached, over))
+    else:
+        # Nothing is noted of a run that was forgotten; what began just now has noted it by now.
+        over |= {entry.run for entry in listed} - runs.known()
     _wait(limits.settle_seconds)
-    second = mark(registry, first)
+    second = mark(registry, first, node)
     _bring_back(trash, second, report)
     due = [entry for entry in listed if entry.run in over]
     _purge(registry, second, due, report, now)
-    second.census.save(registry.backend)
+    second.census.save(registry.backend, node)
+    if agreement:
+        agreement.say(report.run)
     _forget(runs, trash, over)
     report.held = len(listed) - len(due)
     report.seconds = time.monotonic() - began

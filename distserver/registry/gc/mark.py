@@ -45,10 +45,11 @@ def raw(digest: Digest) -> bytes:
     return bytes.fromhex(digest.hex)
 
 
-def mark(registry: Registry, before: Mark | None = None) -> Mark:
+def mark(registry: Registry, before: Mark | None = None, node: str = "") -> Mark:
     """Look at every manifest of every repository.
 
     before  an earlier mark of the same run: what it read is not read again, and counts as needed
+    node    whose census counts, see census.key_of
     Raises: Doubtful (a manifest cannot be read, or some that were there are not listed),
     Unavailable.
     Memory: about 100 bytes a content. Blocks on: listing all records, reading each manifest once.
@@ -58,7 +59,8 @@ def mark(registry: Registry, before: Mark | None = None) -> Mark:
         for digest, records in records_of(registry, name, found.census):
             if records.live:
                 _add(registry, name, digest, records.live[0], found)
-    lost = (before.census if before else Census.load(registry.backend)).missing_in(found.census)
+    earlier = before.census if before else Census.load(registry.backend, node)
+    lost = earlier.missing_in(found.census)
     if lost:
         raise Doubtful(
             f"{lost} of the manifests that were there are not listed, and nobody removed them"

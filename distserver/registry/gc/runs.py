@@ -13,10 +13,12 @@ from __future__ import annotations
 import secrets
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 
 from backends import Backend, put
 from backends.base import Moves
 from backends.errors import NotFound
+from distserver.oci.digests import Digest
 from distserver.registry import layout
 
 BEGUN, MOVED = "begun", "moved"
@@ -44,17 +46,21 @@ class Runs:
         run = new_run()
         return run, self._note(run, BEGUN)
 
-    def end(self, run: str) -> float:
-        """Note that a run takes nothing any more; return the time. Raises: Full, Unavailable."""
-        return self._note(run, MOVED)
+    def end(self, run: str, taken: Iterable[Digest] = ()) -> float:
+        """Note that a run takes nothing any more; return the time. Raises: Full, Unavailable.
+
+        taken  what it took, where others have to agree
+        """
+        return self._note(run, MOVED, "".join(f"{digest}\n" for digest in taken).encode())
 
     def forget(self, run: str) -> None:
         """Remove the entries of a run that is through and has nothing in the trash.
 
         Raises: Unavailable.
         """
-        for what in (BEGUN, MOVED):  # in this order: half of it is still a run that is through
-            self._backend.delete(f"{layout.GC}{run}/{what}")
+        said = [key.rpartition("/")[2] for key in self._backend.keys(f"{layout.GC}{run}/")]
+        for what in sorted(said, key=MOVED.__eq__):  # that one last: the rest is still of a run
+            self._backend.delete(f"{layout.GC}{run}/{what}")  # that is through
 
     def unfinished(self) -> list[str]:
         """Runs that have not said that they are through. Raises: Unavailable."""
@@ -88,8 +94,8 @@ class Runs:
                 said[run].add(what)
         return said
 
-    def _note(self, run: str, what: str) -> float:
-        put(self._backend, f"{layout.GC}{run}/{what}", b"")
+    def _note(self, run: str, what: str, data: bytes = b"") -> float:
+        put(self._backend, f"{layout.GC}{run}/{what}", data)
         return self._time(run, what)
 
     def _time(self, run: str, what: str) -> float:
