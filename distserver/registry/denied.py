@@ -25,8 +25,8 @@ from distserver.registry import layout
 log = logging.getLogger(__name__)
 
 FRESH_SECONDS = 2.0
-FIRST_SECONDS = 15.0
-"""How long the first to ask in a process are held back by a storage that hangs."""
+FIRST_SECONDS, PATIENCE_SECONDS = 15.0, 0.5
+"""How long those who ask are held back by a storage that hangs, first and later."""
 MAX_ENTRY_BYTES = 8192
 
 Listener = Callable[[frozenset[Digest]], object]
@@ -52,7 +52,7 @@ class DenyList:
 
     def __init__(self, backend: Backend, memo: Path | None = None) -> None:
         self._backend, self._memo = backend, memo
-        self._refreshing = threading.Lock()
+        self._lock, self._thread, self._since = threading.Lock(), threading.Thread(), 0.0
         self._known: frozenset[Digest] | None = None
         self._next_look = 0.0
         self._listeners: list[Listener] = []
@@ -74,15 +74,13 @@ class DenyList:
     def all(self) -> frozenset[Digest]:
         """All that is denied, as far as is known.
 
-        Blocks on: a listing now and then; the others go on meanwhile with what was known before.
+        Blocks on: a listing now and then, FIRST_SECONDS at most for the first and PATIENCE_SECONDS
+        for later ones: a storage that hangs holds up nobody for longer.
         """
-        wait = FIRST_SECONDS if self._known is None else 0.0
-        if self._is_old() and self._refreshing.acquire(timeout=wait):
-            try:
-                if self._is_old():
-                    self._refresh()
-            finally:
-                self._refreshing.release()
+        if time.monotonic() >= self._next_look:
+            looking, since = self._looking()
+            patience = FIRST_SECONDS if self._known is None else PATIENCE_SECONDS
+            looking.join(max(0.0, since + patience - time.monotonic()))
         return self._known or frozenset()
 
     def add(self, denial: Denial) -> None:
@@ -111,8 +109,14 @@ class DenyList:
         except (NotFound, Corrupt, ValueError, LookupError, TypeError) as exc:
             return Denial(digest, reason=f"(the entry cannot be read: {exc})")
 
-    def _is_old(self) -> bool:
-        return time.monotonic() >= self._next_look
+    def _looking(self) -> tuple[threading.Thread, float]:
+        """The thread that reads the list, and when it began; one at a time."""
+        with self._lock:
+            if not self._thread.is_alive():
+                self._since = time.monotonic()
+                self._thread = threading.Thread(target=self._refresh, name="denied", daemon=True)
+                self._thread.start()
+            return self._thread, self._since
 
     def _refresh(self) -> None:
         begun, found = time.monotonic(), set[Digest]()

@@ -77,8 +77,11 @@ class Store:
         return {path for path, data in self.good.items() if path.read_bytes() != data}
 
     def told(self) -> set[str]:
-        """Keys that the scrub found damaged, by the log."""
-        return set(re.findall(r"damaged (blobs/\S+):", self.server.log))
+        """Keys that were found damaged, by the log: by the scrub, or while it mends others."""
+        log = self.server.log
+        read = re.findall(r"stored content is damaged: sha256:((..)\S+)", log)
+        scrubbed = set(re.findall(r"damaged (blobs/\S+):", log))
+        return scrubbed | {f"blobs/sha256/{two}/{digits}" for digits, two in read}
 
 
 def paths(name: str, image: Image) -> dict[str, bytes]:

@@ -24,10 +24,10 @@ from tests.faults.images import Call, digest_of, live, make_image, push
 from tests.figures import record
 from tests.live import Server, storage_flags
 
-MANIFESTS, BLOBS_EACH = count(400, 200_000), 5
+MANIFESTS, BLOBS_EACH = count(100, 200_000), 5
 GARBAGE = MANIFESTS // 100
 PER_REPOSITORY = 500
-BASE_SECONDS = count(2.0, 60.0)
+BASE_SECONDS = count(0.5, 60.0)
 NONCE = "0123456789abcdef"
 pytestmark = pytest.mark.fault
 

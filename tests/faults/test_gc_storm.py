@@ -17,7 +17,7 @@ from tests.faults.storm import blowing, check
 from tests.figures import record
 from tests.live import Server, kill, start_server, storage_flags
 
-SECONDS = count(8, 1200)
+SECONDS = count(5, 1200)
 NO_MARGIN = {
     "DISTSERVER_GC_INTERVAL_SECONDS": "1",
     "DISTSERVER_GC_GRACE_SECONDS": "0",

@@ -23,7 +23,7 @@ from tests.counts import count
 from tests.faults.paused_push import IMAGE, NAME, NO_SUCH_CALL, REFUSED, TAG
 from tests.figures import record
 
-EVERY = count(13, 1)
+EVERY = count(25, 1)
 AT_ONCE = Limits(grace_seconds=0, hold_seconds=0)
 MAX_CALLS = 200
 pytestmark = pytest.mark.fault

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -300,3 +302,32 @@ def test_which_images_have_it(storage: Moody) -> None:
     registry.blobs.put("c", LAYER, [SPILLED.layer])
     assert list(images_with(registry, frozenset([LAYER]))) == ["a/b:both", "a/b:v1", "c"]
     assert list(images_with(registry, frozenset([Digest.of(b"none")]))) == []
+
+
+class Hanging(Memory):
+    """A storage whose listings answer when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = Event()
+        self.answers.set()
+
+    def keys(self, prefix: str, after: str = "", settle: bool = False) -> Iterator[str]:
+        self.answers.wait(30)
+        return super().keys(prefix, after, settle)
+
+
+def test_a_storage_that_hangs_holds_up_nobody_for_long() -> None:
+    storage = Hanging()
+    listed = DenyList(storage)
+    listed.add(Denial(LAYER))
+    assert listed.has(LAYER)
+    storage.answers.clear()
+    listed._next_look = 0.0
+    begun = time.monotonic()
+    assert listed.has(LAYER)
+    first = time.monotonic() - begun
+    assert all(listed.has(LAYER) for _ in range(100))
+    storage.answers.set()
+    assert first < 5 * denied.PATIENCE_SECONDS
+    assert time.monotonic() - begun < first + denied.PATIENCE_SECONDS
