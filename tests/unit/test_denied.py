@@ -317,7 +317,8 @@ class Hanging(Memory):
         return super().keys(prefix, after, settle)
 
 
-def test_a_storage_that_hangs_holds_up_nobody_for_long() -> None:
+def test_a_storage_that_hangs_holds_up_nobody_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(denied, "time", time)
     storage = Hanging()
     listed = DenyList(storage)
     listed.add(Denial(LAYER))
