@@ -25,7 +25,7 @@ from distserver.registry.gc.schedule import Schedule
 from distserver.registry.hot import Recall
 from distserver.registry.lease import Lease
 from distserver.registry.scrub import Need, Plan, Scrubber
-from distserver.space import collect_in_child, is_synced
+from distserver.space import Freeing, collect_in_child, is_synced
 
 EVICTING = "gc/evicting"
 """Key of the lease of the node that evicts."""
@@ -80,7 +80,7 @@ def _eviction(
     if not bounds_of(config).apply:
         return None
     names, lease = canonical_names(config), Lease(made.registry.backend, EVICTING)
-    collect = partial(collect_in_child, config)
+    collect = Freeing(config, made.registry)
 
     def may_evict() -> bool:
         return not is_synced(config) and lease.take()

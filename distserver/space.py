@@ -27,11 +27,11 @@ SYNCTHING_MARKER = ".stfolder"
 CLUSTER_HOLD_SECONDS = 30 * 86400.0
 """In the trash of a folder that Syncthing copies, at least: a node may be away for weeks."""
 RUN_SECONDS = 6 * 3600.0
-LOWEST = 19
+LOWEST, MOMENT_SECONDS = 19, 1.0
 
 
 def limits_of(config: Config, backend: Backend) -> Limits:
-    """Return what a collector leaves alone."""
+    """Return what a collector leaves alone. Raises: Unavailable."""
     settle_seconds = _settle_seconds(config, backend)
     return Limits(config.gc_grace_seconds, config.gc_hold_seconds, settle_seconds)
 
@@ -84,6 +84,24 @@ def collect_in_child(config: Config, only: frozenset[Digest] | None = None) -> N
         raise Unavailable("the collector failed")
 
 
+class Freeing:
+    """Frees what was evicted: in this process as long as that is a matter of a moment.
+
+    Images may come faster than a process starts; in a large storage pulls would feel it instead.
+    """
+
+    def __init__(self, config: Config, registry: Registry) -> None:
+        self._config, self._registry, self._took = config, registry, 0.0
+
+    def __call__(self, only: frozenset[Digest]) -> None:
+        """Free these contents, as far as nothing names them. Raises: as collect."""
+        if self._took > MOMENT_SECONDS:
+            return collect_in_child(self._config, only)
+        report = collect(self._registry, limits_of(self._config, self._registry.backend), only)
+        self._took = report.seconds
+        return None
+
+
 def is_synced(config: Config) -> bool:
     """Whether Syncthing copies the storage: what is deleted here is deleted on all its nodes."""
     markers = [Path(place) / SYNCTHING_MARKER for place in config.storage if place[0] == "/"]
@@ -94,5 +112,6 @@ def _settle_seconds(config: Config, backend: Backend) -> float:
     if config.gc_settle_seconds >= 0:
         return config.gc_settle_seconds
     if isinstance(backend, KnowsPlace):
+        next(backend.keys("_store/"), None)  # before its first use it does not know
         return 0.0 if backend.is_local() else NETWORK_SETTLE_SECONDS
     return NETWORK_SETTLE_SECONDS if any(place[0] == "/" for place in config.storage) else 0.0

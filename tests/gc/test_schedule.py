@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backends import Memory, put
+from backends import Memory, initialise, open_backend, put
 from backends.errors import Unavailable
 from distserver.config import Config, load, to_environ
 from distserver.oci.manifests import parse_manifest
@@ -21,6 +21,7 @@ from distserver.registry.gc.schedule import Schedule
 from distserver.registry.gc.untagged import remove_untagged
 from distserver.registry.lease import Lease, storage_now
 from distserver.registry.trash import Trash
+from distserver.space import limits_of
 from tests.gc.pushed import digest, index, manifest, push
 from tests.gc.pushed import put as put_manifest
 from tests.gc.storages import TwoSteps
@@ -155,3 +156,11 @@ def test_a_server_collects_by_itself(start: Callable[..., Server]) -> None:
     wait_for(lambda: not place.exists(), 60, "collection")
     wait_for(lambda: not list(server.storage.glob("trash/*/*/*")), 60, "purge")
     assert server.request("HEAD", f"/v2/a/blobs/{blob}").status_code == 404
+
+
+def test_listings_of_a_local_disk_are_not_waited_for(tmp_path: Path) -> None:
+    initialise(open_backend(str(tmp_path)))
+    backend = open_backend(str(tmp_path))  # it has not been asked anything yet
+    assert limits_of(Config(storage=(str(tmp_path),)), backend).settle_seconds == 0
+    assert limits_of(Config(storage=("/a", "/b")), Memory()).settle_seconds > 60
+    assert limits_of(Config(storage=("s3://bucket",)), Memory()).settle_seconds == 0
