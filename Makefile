@@ -11,6 +11,8 @@ ARCH ?= $(shell dpkg --print-architecture)
 IMAGES ?= /var/lib/distserver/images
 # On all cores, but not what records figures.
 PARALLEL := $(if $(filter full,$(TEST_COUNTS)),,-n auto --dist load)
+# Where a module makes all of its cells at once: in one process.
+BY_FILE := $(if $(PARALLEL),-n auto --dist loadfile)
 PYTEST := PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m pytest
 
 help: ## Show this list
@@ -49,7 +51,7 @@ test-replica: $(READY) $(TOOLS) ## The protocol, read-your-writes and kills over
 	$(if $(filter full,$(TEST_COUNTS)),TEST_REPLICAS=3 PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m tests.conformance.run)
 
 test-upstreams: $(READY) $(TOOLS) ## Each fault of an upstream, with real clients; TEST_COUNTS=full as in acceptance
-	$(PYTEST) $(PARALLEL) tests/upstreams
+	$(PYTEST) $(BY_FILE) tests/upstreams
 
 test-objects: $(READY) $(TOOLS) ## Storages on real object stores: MinIO and SeaweedFS, their faults and outages; TEST_COUNTS=full
 	$(PYTEST) $(PARALLEL) tests/objects
