@@ -20,6 +20,7 @@ from distserver.registry.gc import Limits, Report, collect
 from distserver.registry.gc.agreement import Cluster, agree
 from distserver.registry.gc.untagged import remove_untagged
 from distserver.registry.lease import storage_now
+from distserver.registry.priority import come_last
 
 NETWORK_SETTLE_SECONDS = 120.0
 """Twice the time for which a client of NFS believes what it knows of a directory, by default."""
@@ -27,7 +28,7 @@ SYNCTHING_MARKER = ".stfolder"
 CLUSTER_HOLD_SECONDS = 30 * 86400.0
 """In the trash of a folder that Syncthing copies, at least: a node may be away for weeks."""
 RUN_SECONDS = 6 * 3600.0
-LOWEST, MOMENT_SECONDS = 19, 1.0
+MOMENT_SECONDS = 1.0
 
 
 def limits_of(config: Config, backend: Backend) -> Limits:
@@ -74,7 +75,7 @@ def collect_in_child(config: Config, only: frozenset[Digest] | None = None) -> N
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
     ) as child:
-        os.setpriority(os.PRIO_PROCESS, child.pid, LOWEST)
+        come_last(child.pid)
         try:
             child.communicate(told, RUN_SECONDS)
         except subprocess.TimeoutExpired:

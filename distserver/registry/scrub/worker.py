@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from distserver.oci.errors import RegistryError
 from distserver.registry import verify
 from distserver.registry.local import Registry
 from distserver.registry.locks import elected
+from distserver.registry.priority import come_last
 from distserver.registry.scrub import passes
 from distserver.registry.scrub.mending import LOOKUP_BYTES, Mender, Source
 from distserver.registry.scrub.pace import Pace, Stopped, rate
@@ -38,8 +38,6 @@ HEAL_SECONDS = 60.0
 """How often is looked for what reads found damaged."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 300.0, 6 * 3600.0
 """Before what nobody could mend is tried again."""
-LOWEST_PRIORITY = 19
-"""Of this thread for the processor, and by that for the disk: the kernel derives one from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ class Scrubber:
         self._stopped.set()
 
     def _run(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
+        come_last(threading.get_native_id())
         while not self._stopped.is_set():
             try:
                 with elected(self._state / LOCK) as chosen:
