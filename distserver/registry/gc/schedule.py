@@ -58,8 +58,10 @@ class Schedule:
         """Collect if that is due, and nobody else does. Raises: StorageError, OSError."""
         with elected(self._lock) as chosen:
             if chosen and self._is_due() and self._lease.take():
-                self._run()
-                self._lease.give_back()
+                try:
+                    self._run()
+                finally:
+                    self._lease.give_back()
 
     def _is_due(self) -> bool:
         """Whether the last run, of any server, is long enough ago. Raises: Unavailable."""
