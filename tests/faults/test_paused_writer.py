@@ -37,7 +37,7 @@ def places(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
     return [str(place) for place in made]
 
 
-@pytest.mark.parametrize("there", [False, True], ids=["uploads", "skips what is there"])
+@pytest.mark.parametrize("there", count([True], [False, True]))
 def test_a_writer_that_slept_loses_nothing(places: list[str], there: bool) -> None:
     paused_pushes(places, there, "a set of 3" if len(places) > 1 else "a directory")
 
