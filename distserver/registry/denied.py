@@ -78,9 +78,14 @@ class DenyList:
         for later ones: a storage that hangs holds up nobody for longer.
         """
         if time.monotonic() >= self._next_look:
-            looking, since = self._looking()
             patience = FIRST_SECONDS if self._known is None else PATIENCE_SECONDS
-            looking.join(max(0.0, since + patience - time.monotonic()))
+            try:
+                looking, since = self._looking()
+            except RuntimeError as exc:  # no thread is lent: at a limit, or at the end
+                log.debug("the deny list is read by who asks: %s", exc)
+                self._refresh()
+            else:
+                looking.join(max(0.0, since + patience - time.monotonic()))
         return self._known or frozenset()
 
     def add(self, denial: Denial) -> None:
@@ -110,12 +115,15 @@ class DenyList:
             return Denial(digest, reason=f"(the entry cannot be read: {exc})")
 
     def _looking(self) -> tuple[threading.Thread, float]:
-        """The thread that reads the list, and when it began; one at a time."""
+        """The thread that reads the list, and when it began; one at a time.
+
+        Raises: RuntimeError.
+        """
         with self._lock:
             if not self._thread.is_alive():
-                self._since = time.monotonic()
-                self._thread = threading.Thread(target=self._refresh, name="denied", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._refresh, name="denied", daemon=True)
+                thread.start()
+                self._thread, self._since = thread, time.monotonic()
             return self._thread, self._since
 
     def _refresh(self) -> None:
