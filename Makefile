@@ -11,7 +11,7 @@ ARCH ?= $(shell dpkg --print-architecture)
 IMAGES ?= /var/lib/distserver/images
 # On all cores, but not what records figures.
 PARALLEL := $(if $(filter full,$(TEST_COUNTS)),,-n auto --dist load)
-# Where a module makes all of its cells at once: in one process.
+# Where a module sets much up, or makes all of its cells at once: in one process.
 BY_FILE := $(if $(PARALLEL),-n auto --dist loadfile)
 PYTEST := PATH="$(CURDIR)/.tools/bin:$$PATH" $(PY) -m pytest
 
@@ -57,7 +57,7 @@ test-objects: $(READY) $(TOOLS) ## Storages on real object stores: MinIO and Sea
 	$(PYTEST) $(PARALLEL) tests/objects
 
 test-links: $(READY) $(TOOLS) ## Bad links, one fetch for many, offline, full or lost storage; TEST_COUNTS=full
-	$(PYTEST) tests/links
+	$(PYTEST) $(BY_FILE) tests/links
 
 test-drills: $(READY) $(TOOLS) ## What operators do, from end to end: ship, bundles, moving in, boots with systemd, nodes with Syncthing, failover, cold nodes; root, Debian
 	$(PYTEST) tests/drills
