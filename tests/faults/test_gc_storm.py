@@ -27,7 +27,7 @@ NO_MARGIN = {
 pytestmark = pytest.mark.fault
 
 
-@pytest.mark.parametrize("replicas", [1, 3], ids=["directory", "set of three"])
+@pytest.mark.parametrize("replicas", count([3], [1, 3]))
 def test_nothing_acknowledged_goes(tmp_path: Path, replicas: int) -> None:
     places = tuple(str(tmp_path / f"storage{number}") for number in range(replicas))
     storm_over(tmp_path, places, f"a set of {replicas}" if replicas > 1 else "a directory")

@@ -29,7 +29,7 @@ MAX_CALLS = 200
 pytestmark = pytest.mark.fault
 
 
-@pytest.fixture(params=[1, 3], ids=["directory", "set of three"])
+@pytest.fixture(params=count([1], [1, 3]))
 def places(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
     made = [tmp_path / str(number) for number in range(request.param)]
     for place in made:
