@@ -104,15 +104,19 @@ class Meter(threading.Thread):
 
 
 def used(directory: Path) -> int:
-    """Bytes of all files of content, in the trash and on their way as well."""
-    total = 0
+    """Bytes of all files of content, in the trash and on their way as well.
+
+    Of each file once: one may be moved to the trash between two looks, or have two names.
+    """
+    found: dict[int, int] = {}
     for part in ("blobs", "trash", "tmp"):
         for path in (directory / part).rglob("*"):
             try:
-                total += path.stat().st_size
+                status = path.stat()
             except FileNotFoundError:
                 continue
-    return total
+            found[status.st_ino] = status.st_size
+    return sum(found.values())
 
 
 def test_a_cap_is_kept(tmp_path: Path, upstream: Upstream) -> None:
