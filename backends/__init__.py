@@ -14,7 +14,17 @@ from backends.base import Backend
 from backends.check import CheckResult, check_storage
 from backends.filesystem import Filesystem
 from backends.guard import Board, guarded, guarded_directory, within
-from backends.helpers import erase, put, read_all, restore, settle, space_of
+from backends.helpers import (
+    erase,
+    exists,
+    keys_beginning,
+    put,
+    put_once,
+    read_all,
+    restore,
+    settle,
+    space_of,
+)
 from backends.identity import initialise, store_ids, unguarded
 from backends.memory import Memory
 from backends.replica import ReplicaSet
@@ -29,10 +39,13 @@ __all__ = [
     "S3Options",
     "check_storage",
     "erase",
+    "exists",
     "guarded",
     "initialise",
+    "keys_beginning",
     "open_backend",
     "put",
+    "put_once",
     "read_all",
     "restore",
     "settle",

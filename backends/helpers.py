@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import takewhile
+
 from backends.base import Backend, Copies, Erases, HasSpace, Reader, Settles, Space
-from backends.errors import Corrupt
+from backends.errors import Corrupt, NotFound
 
 
 def put(backend: Backend, key: str, data: bytes) -> None:
@@ -11,6 +14,27 @@ def put(backend: Backend, key: str, data: bytes) -> None:
     with backend.create() as writer:
         writer.write(data)
         writer.commit(key)
+
+
+def exists(backend: Backend, key: str) -> bool:
+    """Whether there is an entry. Raises: as Backend.stat, but for NotFound."""
+    try:
+        backend.stat(key)
+    except NotFound:
+        return False
+    return True
+
+
+def put_once(backend: Backend, key: str) -> None:
+    """Write an empty entry unless it is there. Raises: Full, Unavailable."""
+    if not exists(backend, key):
+        put(backend, key, b"")
+
+
+def keys_beginning(backend: Backend, start: str) -> Iterator[str]:
+    """Yield the keys that begin with a text, which may end within a name. Raises: Unavailable."""
+    keys = backend.keys(start[: start.rindex("/") + 1], start)
+    return takewhile(lambda key: key.startswith(start), keys)
 
 
 def settle(backend: Backend, key: str) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from backends import Backend
-from backends.errors import NotFound
+from backends import Backend, exists
 from distserver.registry import layout
 
 
@@ -30,11 +29,7 @@ class Catalog:
 
     def knows(self, name: str) -> bool:
         """Whether a manifest was ever pushed to this repository. Raises: Unavailable."""
-        try:
-            self._backend.stat(layout.catalog(name))
-        except NotFound:
-            return False
-        return True
+        return exists(self._backend, layout.catalog(name))
 
 
 def upload_repositories(backend: Backend) -> Iterator[str]:

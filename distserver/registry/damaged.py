@@ -14,7 +14,6 @@ from backends.base import Proves
 from backends.errors import Corrupt, Incomplete, NotFound, StorageError
 from backends.quarantine import aside
 from distserver.oci.digests import Digest
-from distserver.oci.errors import DigestInvalid
 from distserver.registry import layout
 from distserver.registry.cache import ValidatedCache
 
@@ -45,7 +44,7 @@ class Damaged:
 
     def all(self) -> frozenset[Digest]:
         """Return the digests of all stored copies that are marked. Raises: Unavailable."""
-        return frozenset(d for d in map(_digest_of, self._marks()) if d and self.has(d))
+        return frozenset(d for d in map(layout.damaged_digest, self._marks()) if d and self.has(d))
 
     def mark(self, digest: Digest) -> None:
         """Mark the copy that is stored now; a storage that refuses is logged, nothing more."""
@@ -105,11 +104,3 @@ class Damaged:
             return repr(self._backend.stat(layout.blob(digest)).modified).encode()
         except Corrupt:
             return UNREADABLE
-
-
-def _digest_of(key: str) -> Digest | None:
-    """The digest of a mark; None for a file that is not ours."""
-    try:
-        return Digest.parse(key.removeprefix(layout.DAMAGED).replace("-", ":", 1))
-    except DigestInvalid:
-        return None

@@ -127,6 +127,11 @@ def damaged(digest: Digest) -> str:
     return f"{DAMAGED}{digest.algorithm}-{digest.hex}"
 
 
+def damaged_digest(key: str) -> Digest | None:
+    """Undo damaged; None for what is no mark of ours."""
+    return _undashed(key.removeprefix(DAMAGED))
+
+
 def denied(digest: Digest) -> str:
     """Key of the entry that denies content for ever."""
     return f"{DENY}{digest.algorithm}-{digest.hex}"
@@ -134,16 +139,13 @@ def denied(digest: Digest) -> str:
 
 def denied_digest(key: str) -> Digest | None:
     """Undo denied; None for what is no entry of ours."""
-    try:
-        return Digest.parse(key.removeprefix(DENY).replace("-", ":", 1))
-    except DigestInvalid:
-        return None
+    return _undashed(key.removeprefix(DENY))
 
 
 def in_trash(digest: Digest) -> tuple[str, str]:
     """What the keys of copies begin with that were taken out of blobs/."""
     return (
-        f"trash/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}-",
+        trash(digest),
         f"trash/damaged/{digest.algorithm}-{digest.hex}-",
     )
 
@@ -181,3 +183,11 @@ def tag_of_directory(directory: str) -> Tag | None:
     spelled = (c.upper() if mask >> i & 1 else c for i, c in enumerate(match[1]))
     found = Tag("".join(spelled))
     return found if tag_directory(found) == directory else None
+
+
+def _undashed(name: str) -> Digest | None:
+    """The digest that a name <alg>-<hex> spells; None if it spells none."""
+    try:
+        return Digest.parse(name.replace("-", ":", 1))
+    except DigestInvalid:
+        return None

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from backends import Backend, put, read_all, settle
+from backends import Backend, put_once, read_all, settle
 from backends.errors import Corrupt, NotFound, Unavailable
 from distserver.oci.digests import Digest
 from distserver.oci.errors import (
@@ -259,15 +259,14 @@ class Manifests:
     ) -> bool:
         prefix, began = layout.manifest_records(name, digest), time.monotonic()
         data = json.dumps({"mediaType": manifest.media_type}).encode()
-        named = self._named(name, tags, digest)
-        counted_on = named and self._records.named(prefix, data, named)
-        record = named if named and counted_on else self._records.add(prefix, data)
+        named = self._named(name, tags, digest, data)
+        record = named or self._records.add(prefix, data)
         # Looked at again: the collector may have taken what was unreferenced until now.
         self._content.put_small(digest, body)
         try:
             self._require_references(name, manifest)
         except ManifestBlobUnknown:
-            if not counted_on:  # another push counts on what a tag names
+            if not named:  # another push counts on what a tag names
                 self._records.retract(prefix, record)
             raise
         for tag in tags:
@@ -276,21 +275,15 @@ class Manifests:
             raise Unavailable("this push slept for so long that what it rests on may be removed")
         return record in self._records.read(prefix).live
 
-    def _named(self, name: str, tags: Sequence[Tag], digest: Digest) -> str | None:
-        """The record by which one of the tags names the manifest already."""
+    def _named(self, name: str, tags: Sequence[Tag], digest: Digest, data: bytes) -> str | None:
+        """The record by which one of the tags names the manifest, if a push may count on it."""
         for tag in tags:
             try:
                 current = self._tags.resolve(name, tag)
             except ManifestUnknown:
                 continue
             if current.digest == digest:
-                return current.record
+                prefix = layout.manifest_records(name, digest)
+                counts = self._records.named(prefix, data, current.record)
+                return current.record if counts else None
         return None
-
-
-def put_once(backend: Backend, key: str) -> None:
-    """Write an empty entry unless it is there. Raises: Full, Unavailable."""
-    try:
-        backend.stat(key)
-    except NotFound:
-        put(backend, key, b"")

@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 
-from backends import Backend, erase
-from backends.errors import NotFound
+from backends import Backend, erase, exists, keys_beginning
 from distserver.oci.digests import Digest
 from distserver.registry import layout
 from distserver.registry.catalog import upload_repositories
@@ -38,17 +37,10 @@ def erase_content(backend: Backend, digest: Digest) -> None:
 
 def copies(backend: Backend, digest: Digest) -> Iterator[str]:
     """Yield the keys under which content, or what is left of it, is stored. Raises: Unavailable."""
-    for key in (layout.blob(digest), layout.chunks(digest)):
-        try:
-            backend.stat(key)
-        except NotFound:
-            continue
-        yield key
+    places = (layout.blob(digest), layout.chunks(digest))
+    yield from (key for key in places if exists(backend, key))
     for start in layout.in_trash(digest):
-        for key in backend.keys(start[: start.rindex("/") + 1], start):
-            if not key.startswith(start):
-                break
-            yield key
+        yield from keys_beginning(backend, start)
 
 
 def remove_records(backend: Backend, records: RecordStore, digests: Iterable[Digest]) -> None:

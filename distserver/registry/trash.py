@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from backends import Backend, restore
+from backends import Backend, exists, keys_beginning, restore
 from backends.base import Moves
 from backends.errors import NotFound
 from distserver.oci.digests import Digest
@@ -54,14 +54,16 @@ class Trash:
         """Bring content back if it is here. Raises: Full, Unavailable."""
         return any(self._restored(entry) for entry in self.of(digest))
 
+    def put_back(self, digest: Digest) -> bool:
+        """Whether content is in its place; else it is brought back. Raises: Full, Unavailable."""
+        if exists(self._backend, layout.blob(digest)):
+            return True
+        self.restore(digest)
+        return False
+
     def of(self, digest: Digest) -> Iterator[Trashed]:
         """Yield the entries of one content. Raises: Unavailable. Blocks on: one listing."""
-        first = layout.trash(digest)
-        for key in self._backend.keys(first.rpartition("/")[0] + "/", first):
-            if not key.startswith(first):
-                return
-            if entry := _parse(key):
-                yield entry
+        return filter(None, map(_parse, keys_beginning(self._backend, layout.trash(digest))))
 
     def all(self) -> Iterator[Trashed]:
         """Yield all entries; what others keep here is left out. Raises: Unavailable."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from backends import Backend, put, read_all
+from backends import Backend, exists, put_once, read_all
 from backends.errors import Corrupt, NotFound
 from distserver.oci.digests import Digest
 from distserver.oci.errors import DigestInvalid
@@ -51,7 +51,7 @@ class Agreement:
 
     def join(self) -> None:
         """Say that this node takes part. Raises: Full, Unavailable."""
-        _put_once(self._backend, NODES + self._node)
+        put_once(self._backend, NODES + self._node)
 
     def require_all(self) -> None:
         """Go on only if all nodes take part, this one too. Raises: Doubtful, Full, Unavailable."""
@@ -72,7 +72,7 @@ class Agreement:
 
     def say(self, run: str) -> None:
         """Agree to a run. Raises: Full, Unavailable."""
-        _put_once(self._backend, f"{layout.GC}{run}/{SEEN}{self._node}")
+        put_once(self._backend, f"{layout.GC}{run}/{SEEN}{self._node}")
 
     def is_reached(self, run: str) -> bool:
         """Whether all nodes agree to a run. Raises: Unavailable."""
@@ -81,11 +81,7 @@ class Agreement:
         return said >= self._count
 
     def _has_said(self, run: str) -> bool:
-        try:
-            self._backend.stat(f"{layout.GC}{run}/{SEEN}{self._node}")
-        except NotFound:
-            return False
-        return True
+        return exists(self._backend, f"{layout.GC}{run}/{SEEN}{self._node}")
 
     def _taken(self, run: str) -> list[Digest]:
         """What a run took; nothing of one that is not through, or has not arrived whole."""
@@ -110,22 +106,7 @@ def agree(registry: Registry, node: str) -> int:
     found = mark(registry, node=node) if pending else None
     for run, taken in pending.items():
         for digest in taken:
-            if found and found.needs(digest) and not _is_in_place(registry, digest):
-                trash.restore(digest)
+            if found and found.needs(digest):
+                trash.put_back(digest)
         agreement.say(run)
     return len(pending)
-
-
-def _is_in_place(registry: Registry, digest: Digest) -> bool:
-    try:
-        registry.backend.stat(layout.blob(digest))
-    except NotFound:
-        return False
-    return True
-
-
-def _put_once(backend: Backend, key: str) -> None:
-    try:
-        backend.stat(key)
-    except NotFound:
-        put(backend, key, b"")

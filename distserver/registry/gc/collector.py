@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from backends import exists
 from backends.errors import NotFound
 from distserver.oci.digests import Digest
 from distserver.registry import layout
@@ -138,7 +139,8 @@ def _garbage(
             found[digest] = entry.size
         else:
             report.young += 1
-    for digest in leases.leased(registry, found.__contains__, now - limits.grace_seconds):
+    since = now - limits.grace_seconds
+    for digest in leases.leased(registry, found.__contains__, since) if found else ():
         report.young += found.pop(digest, None) is not None
     yield from found.items()
 
@@ -166,8 +168,9 @@ def _purge(registry: Registry, seen: Mark, due: list[Trashed], report: Report, n
     Of what is needed, those of other runs go if it is in its place without our help: who looks for
     it finds it there, or saw it in the trash before.
     """
+    trash = Trash(registry.backend)
     safe = {
-        digest: digest not in report.restored and _is_in_place(registry, digest)
+        digest: digest not in report.restored and trash.put_back(digest)
         for digest in _needed(seen, due)
     }
     for entry in due:
@@ -190,22 +193,9 @@ def _needed(seen: Mark, due: list[Trashed]) -> set[Digest]:
     return {entry.digest for entry in due if seen.needs(entry.digest)}
 
 
-def _is_in_place(registry: Registry, digest: Digest) -> bool:
-    """Whether content is where it belongs; else it is brought back. Raises: Unavailable, Full."""
-    try:
-        registry.backend.stat(layout.blob(digest))
-    except NotFound:
-        Trash(registry.backend).restore(digest)
-        return False
-    return True
-
-
 def _is_anywhere(registry: Registry, digest: Digest) -> bool:
-    try:
-        registry.backend.stat(layout.blob(digest))
-    except NotFound:
-        return any(True for _ in Trash(registry.backend).of(digest))
-    return True
+    in_place = exists(registry.backend, layout.blob(digest))
+    return in_place or any(True for _ in Trash(registry.backend).of(digest))
 
 
 def _forget(runs: Runs, trash: Trash, over: set[str]) -> None:

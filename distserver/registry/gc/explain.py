@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from backends.errors import NotFound
 from distserver.oci.digests import Digest
+from distserver.oci.names import Tag
 from distserver.registry import layout
 from distserver.registry.catalog import upload_repositories
 from distserver.registry.gc.census import Census
@@ -43,10 +44,14 @@ def _in_repository(registry: Registry, name: str, digest: Digest) -> Iterator[st
     for manifest, records in records_of(registry, name, Census()):
         if not records.live or registry.content.denied.has(manifest):
             continue
-        tagged = ", ".join(sorted(tag for tag, named in tags.items() if named == manifest))
-        shown = f"{name}@{manifest}" + (f" ({tagged})" if tagged else "")
         if manifest == digest:
-            yield f"it is the manifest {shown}"
+            yield f"it is the manifest {_shown(name, manifest, tags)}"
         parsed = manifest_of(registry, name, manifest, records.live[0])
         if digest in {descriptor.digest for descriptor in parsed.references}:
-            yield f"{shown} names it"
+            yield f"{_shown(name, manifest, tags)} names it"
+
+
+def _shown(name: str, manifest: Digest, tags: Mapping[Tag, Digest]) -> str:
+    """A manifest, and the tags that name it."""
+    tagged = ", ".join(sorted(tag for tag, named in tags.items() if named == manifest))
+    return f"{name}@{manifest}" + (f" ({tagged})" if tagged else "")
